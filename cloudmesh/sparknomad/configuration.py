@@ -1,0 +1,74 @@
+"""Our section of cloudmesh's configuration: ``cloudmesh.sparknomad`` in ``cloudmesh.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cloudmesh.sparknomad.errors import SpecError
+
+__all__ = ["Configuration", "read_configuration"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the user may set once for all commands.
+
+    Attributes:
+        nomad: path of a Nomad binary.
+        java: a Java home.
+        nomad_mirror: address that serves Nomad's releases, laid out as the official one.
+    """
+
+    nomad: str = ""
+    java: str = ""
+    nomad_mirror: str = ""
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read our section; everything has a default.
+
+    Args:
+        path: ``cloudmesh.yaml``; it need not exist.
+
+    Raises:
+        SpecError: if the section is not what it should be.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return Configuration()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: can't be read: {error}") from error
+    section = _load(path, text)
+    for key in ("cloudmesh", "sparknomad"):
+        section = section.get(key) if isinstance(section, Mapping) else None
+    if section is None:
+        return Configuration()
+    if not isinstance(section, Mapping):
+        raise SpecError(
+            f"{path}: cloudmesh.sparknomad: {section!r}: must be a mapping of names to values"
+        )
+    known = {field.name for field in fields(Configuration)}
+    values = {}
+    for key, value in section.items():
+        if key not in known:
+            continue
+        if not isinstance(value, str):
+            raise SpecError(f"{path}: cloudmesh.sparknomad.{key}: {value!r}: must be a text")
+        values[key] = value
+    return Configuration(**values)
+
+
+def _load(path: Path, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise SpecError(f"{path}: can't be read: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # PyYAML lets what is wrong with dates and tags through as Python's own errors.
+        raise SpecError(f"{path}: can't be read: {error}") from error

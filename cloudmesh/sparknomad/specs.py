@@ -1,0 +1,307 @@
+"""What a user writes as YAML: clusters, images, jobs.
+
+Frozen dataclasses, validated by pydantic. `specfile` reads them from files and turns what is
+wrong into errors with line numbers; the JSON Schemas in ``schemas/`` are made from them.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import field
+from enum import Enum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.dataclasses import dataclass
+
+from cloudmesh.sparknomad.units import format_size, parse_duration, parse_size
+
+__all__ = [
+    "CONFIGURATION",
+    "ClusterSpec",
+    "Dependencies",
+    "DriverResources",
+    "ExecutorResources",
+    "ImageSpec",
+    "JobSpec",
+    "Name",
+    "ParameterSpec",
+    "ParameterType",
+    "Resources",
+    "Retries",
+    "Startup",
+    "TaskDriver",
+    "Variant",
+]
+
+CONFIGURATION = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
+PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(format_size),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kmgtKMGT]?)([iI]?[bB])?\s*$",
+            "minimum": 1,
+            "examples": ["512m", "4g"],
+        }
+    ),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["90s", "15m", "1h30m"]}),
+]
+
+
+def _text(value: Any) -> Any:
+    """YAML reads ``8`` and ``true`` as no strings; Spark's configuration has only strings."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Text = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+
+
+def _scalar(value: Any) -> Any:
+    """YAML reads ``2020-01-31`` as a date; JSON, and so the store, has only its text."""
+    if isinstance(value, datetime.date):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError("must be a text, a number, true, false or a date")
+
+
+Scalar = Annotated[
+    Any,
+    BeforeValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
+]
+Line = Annotated[
+    Text,
+    Field(pattern=r"^(4\.1|3\.5)$"),
+    WithJsonSchema({"type": ["string", "number"], "enum": ["4.1", "3.5", 4.1, 3.5]}),
+]
+Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+
+
+class ParameterType(Enum):
+    """The types that a job's parameter can have."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    URI = "uri"
+    DATE = "date"
+    CHOICE = "choice"
+
+
+class TaskDriver(Enum):
+    """How Nomad runs the cluster's tasks."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    EXEC = "exec"
+    RAW_EXEC = "raw_exec"
+
+
+class Variant(Enum):
+    """How much of Spark an image holds."""
+
+    SLIM = "slim"
+    FULL = "full"
+
+
+class Startup(Enum):
+    """What a job's Java machines are tuned for.
+
+    ``fast`` compiles with C1 only, best for jobs of seconds; ``throughput`` compiles fully
+    everywhere; ``balanced`` is fast on the driver and full on the executors.
+    """
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class ParameterSpec:
+    """One parameter of a job.
+
+    Attributes:
+        type: what its values are.
+        required: whether a run must give it.
+        default: the value when a run does not give it.
+        minimum: smallest allowed integer, number or date (inclusive).
+        maximum: largest allowed integer, number or date (inclusive).
+        pattern: regular expression that a string or uri must match as a whole.
+        choices: the allowed values of a choice.
+        description: one line for the help.
+    """
+
+    type: ParameterType = ParameterType.STRING
+    required: bool = False
+    default: Scalar = None
+    minimum: Scalar = None
+    maximum: Scalar = None
+    pattern: str | None = None
+    choices: tuple[Text, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class DriverResources:
+    """What the driver of a run gets: ``cores``, and the Java heap ``memory``."""
+
+    cores: Count = 1
+    memory: Size = parse_size("1g")
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class ExecutorResources:
+    """What the executors of a run get.
+
+    Attributes:
+        count: how many; without it, as many as the cluster can hold.
+        cores: of each.
+        memory: the Java heap of each.
+    """
+
+    count: Count | None = None
+    cores: Count = 1
+    memory: Size = parse_size("1g")
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class Resources:
+    """What a run gets of its cluster."""
+
+    driver: DriverResources = field(default_factory=DriverResources)
+    executors: ExecutorResources = field(default_factory=ExecutorResources)
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class Dependencies:
+    """Files that a program needs beside itself, as paths on this machine.
+
+    Attributes:
+        python: ``.py``, ``.zip``, ``.whl`` or ``.egg``, put on the Python path of driver and
+            executors.
+        jars: put on the class path of driver and executors.
+        files: put into the working directory of driver and executors.
+    """
+
+    python: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class Retries:
+    """How often a run is started anew.
+
+    Attributes:
+        infrastructure: after the loss of a process, a host or the cluster's services.
+        program: after the program ended with an exit code above zero.
+    """
+
+    infrastructure: Annotated[int, Field(strict=True, ge=0, le=100)] = 3
+    program: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class JobSpec:
+    """A parameterized job.
+
+    Attributes:
+        job: its name: lower-case letters, digits, ``.``, ``_`` and ``-``, at most 40.
+        program: a ``.py`` or ``.jar`` on this machine, relative to the job file.
+        main_class: ``class:`` in YAML: the main class of a jar.
+        parameters: by name; see `ParameterSpec`.
+        arguments: what the program is called with; ``{name}`` stands for a parameter's value,
+            ``{{`` and ``}}`` for braces. An argument that is only ``{name}`` is left out, with
+            the option before it, when the parameter has no value.
+        resources: of driver and executors.
+        conf: Spark configuration.
+        dependencies: files that the program needs.
+        retries: budgets for infrastructure and program.
+        timeout: the program is ended when it has run for so long.
+        startup: what the Java machines are tuned for.
+        description: one line for lists.
+    """
+
+    job: Name
+    program: Annotated[str, Field(min_length=1)]
+    main_class: Annotated[str | None, Field(alias="class")] = None
+    parameters: Mapping[Annotated[str, Field(pattern=PARAMETER_PATTERN)], ParameterSpec] = field(
+        default_factory=dict
+    )
+    arguments: tuple[Text, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    conf: Mapping[Annotated[str, Field(pattern=r"^spark\.\S+$")], Text] = field(
+        default_factory=dict
+    )
+    dependencies: Dependencies = field(default_factory=Dependencies)
+    retries: Retries = field(default_factory=Retries)
+    timeout: Duration | None = None
+    startup: Startup = Startup.BALANCED
+    description: str = ""
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class ClusterSpec:
+    """A cluster.
+
+    Attributes:
+        cluster: its name.
+        provider: what runs it: ``nomad``, ``local`` or one that a package adds.
+        workers: number of Spark workers.
+        cores: that each worker offers.
+        memory: that each worker offers to executors.
+        image: name of the image that it runs.
+        driver: the Nomad task driver; ``auto`` takes docker where a Docker daemon answers,
+            else exec as root, else raw_exec.
+        conf: Spark configuration of the cluster's own daemons.
+    """
+
+    cluster: Name = "default"
+    provider: Name = "nomad"
+    workers: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
+    cores: Count = 1
+    memory: Size = parse_size("2g")
+    image: Name = "default"
+    driver: TaskDriver = TaskDriver.AUTO
+    conf: Mapping[Annotated[str, Field(pattern=r"^spark\.\S+$")], Text] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class ImageSpec:
+    """The standalone Spark runtime.
+
+    Attributes:
+        image: its name.
+        spark: the line: ``4.1`` or ``3.5``; each is a pinned, tested set.
+        base: ``debian``, bootstrapped from Debian's packages, or the name of a Docker image.
+        requirements: Python requirements, as pip reads them.
+        variant: ``slim``, or ``full`` with ML, GraphX, Hive, RocksDB, Kubernetes and YARN.
+    """
+
+    image: Name = "default"
+    spark: Line = "4.1"
+    base: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][\w./:@-]*$")] = "debian"
+    requirements: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    variant: Variant = Variant.SLIM

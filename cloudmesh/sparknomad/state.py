@@ -1,0 +1,385 @@
+"""The local store: names, specs and the history of runs, in SQLite.
+
+The provider is the truth about what runs; this store remembers what was asked and the last
+that was heard. Every write is one transaction; 20 commands at once are safe (WAL and a busy
+timeout). It holds no secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cloudmesh.sparknomad.errors import ConflictError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.model import (
+    ClusterRecord,
+    ClusterState,
+    RunRecord,
+    RunState,
+    RunStatus,
+)
+from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
+
+__all__ = ["SCHEMA_VERSION", "Store"]
+
+_BUSY_SECONDS = 60
+
+# One entry a version; an entry is never edited after a release, only followed by another.
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE clusters (
+            name TEXT PRIMARY KEY, provider TEXT NOT NULL, spec TEXT NOT NULL,
+            state TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL)""",
+        """CREATE TABLE jobs (
+            name TEXT PRIMARY KEY, spec TEXT NOT NULL, created REAL NOT NULL)""",
+        """CREATE TABLE runs (
+            run TEXT PRIMARY KEY, job TEXT NOT NULL, cluster TEXT NOT NULL,
+            state TEXT NOT NULL, submitted REAL NOT NULL, parameters TEXT NOT NULL,
+            reason TEXT NOT NULL DEFAULT '', exit_code INTEGER, started REAL, finished REAL,
+            attempts INTEGER NOT NULL DEFAULT 0, handle TEXT NOT NULL DEFAULT '',
+            report TEXT NOT NULL DEFAULT '{}')""",
+        "CREATE INDEX runs_by_time ON runs (submitted DESC)",
+        "CREATE INDEX runs_by_job ON runs (job, submitted DESC)",
+        "CREATE INDEX runs_by_state ON runs (state, submitted DESC)",
+    ),
+)
+SCHEMA_VERSION = len(_MIGRATIONS)
+
+_RUN_COLUMNS = (
+    "run, job, cluster, state, submitted, parameters, reason, exit_code, started, finished, "
+    "attempts, handle, report"
+)
+
+
+class Store:
+    """Reads and writes one store file, making or migrating it when first opened.
+
+    Args:
+        path: the SQLite file; its directory must exist.
+
+    Raises:
+        SparknomadError: if the file was written by a newer version, or is no store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._connection() as connection:
+            self._migrate(connection)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise SparknomadError(
+                f"The store {self.path} can't be used: {error}.",
+                hint="Check the disk's space, and that it is a file of this user. If the file is "
+                "damaged, move it away: running clusters stay listed by `cluster list` after "
+                "the next deploy.",
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version = self._version(connection)
+        if version == SCHEMA_VERSION:
+            return
+        self._enter_wal(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        version = self._version(connection)
+        for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+        self.path.chmod(0o600)
+
+    @staticmethod
+    def _enter_wal(connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite does not honour the busy timeout for this one change."""
+        give_up = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise SparknomadError(
+                f"The store {self.path} has schema version {version}; this sparknomad knows "
+                f"{SCHEMA_VERSION}.",
+                hint="Install the newer sparknomad that wrote it, or set CLOUDMESH_CONFIG_DIR.",
+            )
+        return version
+
+    # clusters
+
+    def put_cluster(self, spec: ClusterSpec, state: ClusterState) -> None:
+        """Add a cluster, or change its spec and state."""
+        from cloudmesh.sparknomad.specfile import spec_to_dict
+
+        now = time.time()
+        with self._transaction() as connection:
+            connection.execute(
+                """INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
+                SET provider = excluded.provider, spec = excluded.spec, state = excluded.state,
+                updated = excluded.updated""",
+                (
+                    spec.cluster,
+                    spec.provider,
+                    json.dumps(spec_to_dict(spec)),
+                    state.value,
+                    now,
+                    now,
+                ),
+            )
+
+    def find_cluster(self, name: str) -> ClusterRecord | None:
+        """A cluster by its name, or ``None``."""
+        with self._connection() as connection:
+            sql = "SELECT * FROM clusters WHERE name = ?"
+            row = connection.execute(sql, (_text(name),)).fetchone()
+        return _cluster(row) if row else None
+
+    def clusters(self) -> list[ClusterRecord]:
+        """All clusters, by name."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT * FROM clusters ORDER BY name").fetchall()
+        return [_cluster(row) for row in rows]
+
+    def forget_cluster(self, name: str) -> None:
+        """Remove a cluster; its provider must have confirmed that it is gone."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM clusters WHERE name = ?", (_text(name),))
+
+    # jobs
+
+    def put_job(self, spec: JobSpec) -> bool:
+        """Define a job, or change its definition.
+
+        Returns:
+            Whether a job of this name was there before.
+        """
+        from cloudmesh.sparknomad.specfile import spec_to_dict
+
+        with self._transaction() as connection:
+            found = connection.execute("SELECT 1 FROM jobs WHERE name = ?", (spec.job,)).fetchone()
+            connection.execute(
+                """INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
+                SET spec = excluded.spec""",
+                (spec.job, json.dumps(spec_to_dict(spec)), time.time()),
+            )
+        return found is not None
+
+    def find_job(self, name: str) -> JobSpec | None:
+        """A defined job by its name, or ``None``."""
+        from cloudmesh.sparknomad.specfile import spec_from_json
+
+        with self._connection() as connection:
+            sql = "SELECT spec FROM jobs WHERE name = ?"
+            row = connection.execute(sql, (_text(name),)).fetchone()
+        return spec_from_json(JobSpec, row["spec"]) if row else None
+
+    def jobs(self) -> list[JobSpec]:
+        """All defined jobs, by name."""
+        from cloudmesh.sparknomad.specfile import spec_from_json
+
+        with self._connection() as connection:
+            rows = connection.execute("SELECT spec FROM jobs ORDER BY name").fetchall()
+        return [spec_from_json(JobSpec, row["spec"]) for row in rows]
+
+    def remove_job(self, name: str) -> None:
+        """Remove a job's definition; its runs stay in the history.
+
+        Raises:
+            NotFoundError: if there is no such job.
+        """
+        with self._transaction() as connection:
+            sql = "DELETE FROM jobs WHERE name = ?"
+            if not connection.execute(sql, (_text(name),)).rowcount:
+                raise NotFoundError(
+                    f"There is no job {name!r}.",
+                    hint="`cms sparknomad job list` lists the defined jobs.",
+                )
+
+    # runs
+
+    def add_run(self, record: RunRecord) -> None:
+        """Remember a run before it is sent.
+
+        Raises:
+            ConflictError: if its id is taken.
+        """
+        try:
+            with self._transaction() as connection:
+                connection.execute(
+                    f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    (
+                        record.run,
+                        record.job,
+                        record.cluster,
+                        record.state.value,
+                        record.submitted,
+                        json.dumps(dict(record.parameters)),
+                        _text(record.reason),
+                        record.exit_code,
+                        record.started,
+                        record.finished,
+                        record.attempts,
+                        record.handle,
+                        json.dumps(dict(record.report)),
+                    ),
+                )
+        except SparknomadError as error:
+            if isinstance(error.__cause__, sqlite3.IntegrityError):
+                raise ConflictError(f"There is a run {record.run!r} already.") from None
+            raise
+
+    def set_handle(self, run: str, handle: str) -> None:
+        """Remember the provider's own name of a run, once it was accepted."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE runs SET handle = ? WHERE run = ?", (handle, run))
+
+    def update_run(self, record: RunRecord, status: RunStatus) -> RunRecord:
+        """Remember a provider's answer about a run; a terminal state is never left again."""
+        updated = replace(
+            record,
+            state=status.state,
+            reason=status.reason,
+            exit_code=status.exit_code,
+            started=status.started,
+            finished=status.finished,
+            attempts=status.attempts,
+            report=status.report,
+        )
+        if updated == record:
+            return record
+        terminal = [state.value for state in RunState if state.is_terminal]
+        marks = ",".join("?" * len(terminal))
+        with self._transaction() as connection:
+            changed = connection.execute(
+                f"""UPDATE runs SET state = ?, reason = ?, exit_code = ?, started = ?,
+                finished = ?, attempts = ?, report = ?
+                WHERE run = ? AND state NOT IN ({marks})""",
+                (
+                    updated.state.value,
+                    _text(updated.reason),
+                    updated.exit_code,
+                    updated.started,
+                    updated.finished,
+                    updated.attempts,
+                    json.dumps(dict(updated.report)),
+                    updated.run,
+                    *terminal,
+                ),
+            ).rowcount
+        return updated if changed else self.run(record.run)
+
+    def run(self, run: str) -> RunRecord:
+        """One run.
+
+        Raises:
+            NotFoundError: if there is no such run.
+        """
+        with self._connection() as connection:
+            row = connection.execute("SELECT * FROM runs WHERE run = ?", (_text(run),)).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"There is no run {run!r}.", hint="`cms sparknomad job runs` lists the runs."
+            )
+        return _run(row)
+
+    def runs(
+        self,
+        *,
+        job: str | None = None,
+        cluster: str | None = None,
+        states: Sequence[RunState] = (),
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """Runs, the newest first.
+
+        Args:
+            job: only of this job.
+            cluster: only on this cluster.
+            states: only in one of these states; all if empty.
+            limit: at most so many.
+        """
+        where: list[str] = []
+        values: list[Any] = []
+        for column, value in (("job", job), ("cluster", cluster)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(_text(value))
+        if states:
+            where.append(f"state IN ({','.join('?' * len(states))})")
+            values += [state.value for state in states]
+        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM runs {clause} ORDER BY submitted DESC LIMIT ?",
+                (*values, -1 if limit is None else limit),
+            ).fetchall()
+        return [_run(row) for row in rows]
+
+
+def _text(value: str) -> str:
+    """What SQLite takes: bytes of a command line that are no UTF-8 are escaped."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _cluster(row: Mapping[str, Any]) -> ClusterRecord:
+    from cloudmesh.sparknomad.specfile import spec_from_json
+
+    return ClusterRecord(
+        name=row["name"],
+        provider=row["provider"],
+        spec=spec_from_json(ClusterSpec, row["spec"]),
+        state=ClusterState(row["state"]),
+        created=row["created"],
+        updated=row["updated"],
+    )
+
+
+def _run(row: Mapping[str, Any]) -> RunRecord:
+    return RunRecord(
+        run=row["run"],
+        job=row["job"],
+        cluster=row["cluster"],
+        state=RunState(row["state"]),
+        submitted=row["submitted"],
+        parameters=json.loads(row["parameters"]),
+        reason=row["reason"],
+        exit_code=row["exit_code"],
+        started=row["started"],
+        finished=row["finished"],
+        attempts=row["attempts"],
+        handle=row["handle"],
+        report=json.loads(row["report"]),
+    )

