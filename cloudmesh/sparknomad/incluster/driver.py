@@ -1,0 +1,384 @@
+"""Supervises one run inside the cluster: fetch, start Spark, watch, retry, report.
+
+Called as ``driver.py DIRECTORY``, where ``DIRECTORY`` holds three files:
+
+``definition.json``   the job, content-addressed: program, dependencies, resources, conf
+``run.json``          this run: id, arguments (or their digest), timeout, time of submission
+``cluster.json``      where the master, the artifacts and Spark lie on this host
+
+It writes ``outcome.json`` there after every change, atomically, and the program's output to
+``stdout`` and ``stderr``: what the provider reads. (Docker loses what a program writes just
+before its end; a file does not.) A driver that is started again in the same directory goes on
+from it, so that neither budget of retries is spent twice and no program runs again after its
+outcome is known.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import fcntl
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import sparkconf  # noqa: E402
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.incluster import run_attempt, run_children, run_staging
+    from cloudmesh.sparknomad.incluster.run_attempt import Attempt, End, explain
+    from cloudmesh.sparknomad.incluster.run_outcome import (
+        CANCELLED,
+        EXIT_INFRASTRUCTURE,
+        EXIT_TIMEOUT,
+        Outcome,
+        Verdict,
+        abandon,
+    )
+    from cloudmesh.sparknomad.incluster.run_staging import InfrastructureError
+    from cloudmesh.sparknomad.incluster.run_waiting import (
+        CancelledError,
+        DeadlineError,
+        Stop,
+        in_thread,
+    )
+else:
+    import run_attempt
+    import run_children
+    import run_staging
+    from run_attempt import Attempt, End, explain
+    from run_outcome import (
+        CANCELLED,
+        EXIT_INFRASTRUCTURE,
+        EXIT_TIMEOUT,
+        Outcome,
+        Verdict,
+        abandon,
+    )
+    from run_staging import InfrastructureError
+    from run_waiting import CancelledError, DeadlineError, Stop, in_thread
+
+__all__ = ["EXIT_INFRASTRUCTURE", "EXIT_TIMEOUT", "Driver", "Stop", "main"]
+
+_KILL_GRACE_SECONDS = 10
+_MASTER_SECONDS = 120
+_GATEWAY_END_SECONDS = 60
+_KEEP_SECONDS = 600
+_Result = TypeVar("_Result")
+
+
+class Driver:
+    """One run.
+
+    Args:
+        directory: with the three files above; everything is written below it.
+        stopping: tells it to stop.
+    """
+
+    def __init__(self, directory: Path, stopping: Stop | None = None) -> None:
+        self.directory = directory
+        self.stopping = stopping or Stop()
+        self.output = run_children.Output(directory)
+        self.definition = _load(directory / "definition.json")
+        self.run = _load(directory / "run.json")
+        self.cluster = _load(directory / "cluster.json")
+        self.outcome = Outcome(directory, self.run, self.definition["retries"])
+        self.arguments: list[str] = []
+        self.launched = False
+        local = str(directory / "local")
+        marks = {"SPARKNOMAD_RUN": self.run["run"], "SPARK_LOCAL_DIRS": local}
+        self.children = run_children.Children(self.output, marks)
+        limit = self.run.get("timeout")
+        begun = self.outcome.data.get("started") or time.time()
+        self.deadline: float | None = begun + limit if limit else None
+
+    # the run
+
+    def execute(self) -> int:
+        """Run to the end, with retries.
+
+        Returns:
+            The exit code of this process: 0, the program's own, 70 for a failure of the
+            infrastructure, 124 for a timeout, 143 when cancelled.
+        """
+        if self.outcome.data["phase"] == "finished":
+            return int(self.outcome.data["task_exit_code"])
+        try:
+            self._begin()
+            return self._finish(self._run_to_end())
+        except Exception as error:
+            return self._fail(error)
+        finally:
+            self.children.stop(_KILL_GRACE_SECONDS)
+
+    def _begin(self) -> None:
+        """Clear up what a killed supervisor has left, and count its attempt."""
+        self.outcome.reserve()
+        self.children.sweep()
+        if self.outcome.data["phase"] == "running":
+            killed = Attempt("infrastructure", "the driver was killed")
+            self.outcome.record(killed, launched=True)
+
+    def _run_to_end(self) -> Verdict:
+        retry = False
+        try:
+            while (verdict := self.outcome.verdict()) is None:
+                if retry:
+                    self._pause_before_retry()
+                retry = True
+                attempt = self._attempt()
+                if self.outcome.verdict() is None:  # else it was recorded as soon as it was known
+                    self.outcome.record(attempt, launched=self.launched)
+                self._clear()
+        except CancelledError:
+            return CANCELLED
+        except DeadlineError:
+            return Verdict("failed", self._late(), EXIT_TIMEOUT)
+        return verdict
+
+    def _pause_before_retry(self) -> None:
+        last = self.outcome.attempts[-1]
+        spent, budget = self.outcome.spent()
+        self.output.say(f"{last['reason']}; {last['kind']} retry {spent} of {budget}")
+        self.outcome.save(phase="staging", state="staging")
+        self._pause(min(30.0, 2.0**spent))
+
+    def _attempt(self) -> Attempt:
+        self.launched = False
+        try:
+            program = self._stage()
+            self._wait_for_master()
+            return self._run_program(program)
+        except InfrastructureError as error:
+            return Attempt("infrastructure", str(error))
+        except DeadlineError:
+            return Attempt("timeout", self._late())
+        except CancelledError:
+            if not self.launched:
+                raise
+            return Attempt("cancelled", "cancelled")
+        except OSError as error:
+            return Attempt("infrastructure", f"the program was not run: {explain(error)}")
+        finally:
+            self.children.stop(_KILL_GRACE_SECONDS)
+
+    def _late(self) -> str:
+        return f"ended after its timeout of {self.run['timeout']:g} s"
+
+    def _clear(self) -> None:
+        """Remove what only a running program needs."""
+        for path in (self.directory / "local", *self.directory.glob("attempt-*")):
+            shutil.rmtree(path, ignore_errors=True)
+
+    # the end
+
+    def _finish(self, verdict: Verdict) -> int:
+        self.outcome.finish(verdict, lost=self.output.problem if verdict.code else "")
+        self._keep()
+        return verdict.code
+
+    def _fail(self, error: Exception) -> int:
+        """Leave a last outcome behind whatever went wrong."""
+        self.output.say(_trace(error))
+        reason = f"the run's supervisor failed: {explain(error)}"
+        verdict = self._known_verdict() or Verdict("failed", reason, EXIT_INFRASTRUCTURE)
+        try:
+            self.children.stop(_KILL_GRACE_SECONDS)
+            self._clear()
+            return self._finish(verdict)
+        except Exception as again:
+            self.output.say(_trace(again))
+        return self._say_last(verdict)
+
+    def _say_last(self, verdict: Verdict) -> int:
+        try:
+            self.outcome.save(
+                phase="finished",
+                state=verdict.state,
+                reason=verdict.reason,
+                exit_code=verdict.exit_code,
+                task_exit_code=verdict.code,
+                finished=time.time(),
+            )
+        except Exception as error:
+            self.output.say(_trace(error))
+            return EXIT_INFRASTRUCTURE
+        return verdict.code
+
+    def _known_verdict(self) -> Verdict | None:
+        try:
+            return self.outcome.verdict()
+        except Exception:
+            return None
+
+    def _keep(self) -> None:
+        """Upload event logs and the outcome; a run does not fail because this fails."""
+        if not self.cluster.get("events"):
+            return
+        events, outcome, run = self.directory / "events", self.outcome.file, self.run["run"]
+        future = in_thread(lambda: run_staging.keep(events, outcome, run, self.cluster))
+        begun = time.monotonic()
+        while not concurrent.futures.wait([future], timeout=0.1).done:
+            patience = _KILL_GRACE_SECONDS if self.stopping.wait(0) else _KEEP_SECONDS
+            if time.monotonic() - begun > patience:
+                break
+        problem = future.result() if future.done() else "it took too long"
+        if problem:
+            self.output.say(f"the run's event log was not kept: {problem}")
+
+    # before the program
+
+    def _stage(self) -> Path:
+        begun = time.monotonic()
+        self.outcome.save(phase="staging", state="staging")
+        program, self.arguments = self._meanwhile(
+            lambda: run_staging.fetch_all(self.definition, self.run, self.cluster, self.directory)
+        )
+        self.outcome.save(stage_seconds=time.monotonic() - begun)
+        return program
+
+    def _wait_for_master(self) -> None:
+        """Wait until a worker is there that can hold one executor of this job."""
+        give_up = time.monotonic() + _MASTER_SECONDS
+        page, wanted = self.cluster["master_ui"], self.definition["resources"]["executors"]
+        while problem := self._meanwhile(lambda: run_staging.capacity_problem(page, wanted)):
+            if time.monotonic() > give_up:
+                raise InfrastructureError(f"{problem} for {_MASTER_SECONDS} s")
+            self._pause(0.2)
+
+    # the program
+
+    def _run_program(self, program: Path) -> Attempt:
+        scratch = self.directory / f"attempt-{len(self.outcome.attempts)}"
+        self._clear()
+        scratch.mkdir(mode=0o700)
+        started = self.outcome.data.get("started") or time.time()
+        self.outcome.save(phase="running", state="running", started=started)
+        self.output.tail.clear()
+        kills = run_attempt.memory_kills()
+        end = (self._run_jar if program.suffix == ".jar" else self._run_python)(program, scratch)
+        self.children.finish(_KILL_GRACE_SECONDS)
+        full = run_attempt.memory_kills() > kills or run_attempt.near_memory_limit()
+        return run_attempt.classify(end, tuple(self.output.tail), memory_full=full)
+
+    def _java(self, program: Path, scratch: Path, extra: list[str]) -> list[str]:
+        java = sparkconf.java_command(self.definition, self.cluster, self.directory, scratch)
+        arguments = scratch / "java.args"
+        sparkconf.write_private(arguments, sparkconf.argument_file([*java, *extra]))
+        return [f"{self.cluster['java_home']}/bin/java", f"@{arguments}"]
+
+    def _run_jar(self, program: Path, scratch: Path) -> End:
+        main_class = self.definition["class"]
+        named = ["--class", main_class] if main_class else []
+        command = self._java(program, scratch, [*named, str(program), *self.arguments])
+        return self._watch(self._start(command))
+
+    def _run_python(self, program: Path, scratch: Path) -> End:
+        gateway = scratch / "gateway"
+        arguments = scratch / "arguments.json"
+        sparkconf.write_private(arguments, json.dumps(self.arguments))
+        java = self._start(
+            self._java(program, scratch, ["pyspark-shell"]),
+            stdin=subprocess.PIPE,
+            _PYSPARK_DRIVER_CONN_INFO_PATH=str(gateway),
+        )
+        launcher = Path(__file__).with_name("launcher.py")
+        python = self._start(
+            [self.cluster["python"], str(launcher), str(program), str(arguments), str(gateway)]
+        )
+        end = self._watch(python, java)
+        java.close_input()  # Spark's gateway ends when its standard input does
+        give_up = time.monotonic() + _GATEWAY_END_SECONDS
+        while java.poll() is None and time.monotonic() < give_up and not self.stopping.wait(0):
+            java.wait(0.05)
+        return end
+
+    def _start(
+        self, command: list[str], *, stdin: int = subprocess.DEVNULL, **extra: str
+    ) -> run_children.Child:
+        environment = sparkconf.environment(self.definition, self.cluster, self.directory)
+        return self.children.start(
+            command,
+            stdin=stdin,
+            directory=self.directory / "work",
+            environment={**environment, **extra},
+        )
+
+    def _watch(self, program: run_children.Child, java: run_children.Child | None = None) -> End:
+        """Wait for the program; for a Python one also see whether its Java machine died."""
+        self.launched = True
+        died: float | None = None
+        while (code := program.poll()) is None:
+            if died is None and java is not None and java.poll() is not None:
+                died = time.monotonic()
+            if died is not None and time.monotonic() - died > _KILL_GRACE_SECONDS:
+                program.signal(signal.SIGKILL)
+            self._pause(0.02)
+        end = End(code, java.poll() if java is not None and died is not None else None)
+        if end.succeeded:
+            self.outcome.record(Attempt("succeeded", exit_code=0), launched=True)
+        return end
+
+    # stopping
+
+    def _pause(self, seconds: float) -> None:
+        if self.stopping.wait(seconds):
+            raise CancelledError
+        if self.deadline is not None and time.time() > self.deadline:
+            raise DeadlineError
+
+    def _meanwhile(self, work: Callable[[], _Result]) -> _Result:
+        """Do what blocks, and see meanwhile whether the run shall end."""
+        future = in_thread(work)
+        while not concurrent.futures.wait([future], timeout=0.05).done:
+            self._pause(0)
+        self._pause(0)
+        return future.result()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return loaded
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _supervise(directory: Path, stopping: Stop) -> int:
+    with (directory / ".driver.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            run_children.Output(directory).say("another driver supervises this run already")
+            return EXIT_INFRASTRUCTURE
+        # Read only now: what another driver did before it gave up the lock is known.
+        return Driver(directory, stopping).execute()
+
+
+def main(argv: list[str]) -> int:
+    """Entry point; see the module's docstring."""
+    directory = Path(argv[0]).resolve()
+    stopping = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    socket.setdefaulttimeout(60)
+    try:
+        return _supervise(directory, stopping)
+    except Exception as error:
+        run_children.Output(directory).say(_trace(error))
+        abandon(directory, error)
+        return EXIT_INFRASTRUCTURE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""What a run needs before its program starts: its files, and a cluster with room."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import webhdfs  # noqa: E402
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.incluster.run_attempt import explain
+else:
+    from run_attempt import explain
+
+__all__ = ["InfrastructureError", "capacity_problem", "fetch", "fetch_all", "keep", "megabytes"]
+
+_ODD = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError)
+"""What a server that is ending, or is another one, can make of an answer."""
+
+_PATIENCE_SECONDS = 120
+
+
+class InfrastructureError(Exception):
+    """Something beside the program failed; counts against the infrastructure budget."""
+
+
+def fetch_all(
+    definition: dict[str, Any], run: dict[str, Any], cluster: dict[str, Any], directory: Path
+) -> tuple[Path, list[str]]:
+    """Bring the program with all it needs into the run's directory.
+
+    Returns:
+        Where the program is, and its arguments.
+
+    Raises:
+        InfrastructureError: if something is not there.
+    """
+    work = directory / "work"
+    work.mkdir(exist_ok=True)
+    program = fetch(definition["program"], work, cluster)
+    for group in ("python", "jars", "files"):
+        for artifact in definition[group]:
+            fetch(artifact, work, cluster)
+    arguments = run.get("arguments")
+    if "arguments_sha256" in run:
+        listed = {"name": ".arguments.json", "sha256": run["arguments_sha256"]}
+        text = fetch(listed, directory, cluster).read_text("utf-8", "surrogatepass")
+        arguments = json.loads(text)
+    return program, [_resolve(argument, cluster.get("storage")) for argument in arguments or ()]
+
+
+def _resolve(argument: str, storage: str | None) -> str:
+    """Put the cluster's own storage in the place of ``cluster:``."""
+    return re.sub(r"^(|[^=]*=)cluster:/", rf"\1{storage}/", argument) if storage else argument
+
+
+def fetch(artifact: dict[str, str], into: Path, cluster: dict[str, Any]) -> Path:
+    """Bring one file, unless it is there unchanged.
+
+    Raises:
+        InfrastructureError: if it is not there, or not what it should be.
+    """
+    target = into / artifact["name"]
+    if target.exists() and _sha256(target) == artifact["sha256"]:
+        return target
+    source = f"{cluster['artifacts']}/{artifact['sha256']}"
+    partial = target.with_name(target.name + ".part")
+    try:
+        if cluster.get("hdfs"):
+            _storage(cluster).get(source, partial)
+        else:
+            shutil.copyfile(source, partial)
+    except _ODD as error:
+        partial.unlink(missing_ok=True)
+        raise InfrastructureError(
+            f"{artifact['name']} could not be fetched: {explain(error)}"
+        ) from error
+    if _sha256(partial) != artifact["sha256"]:
+        partial.unlink()
+        raise InfrastructureError(f"{artifact['name']} arrived damaged from {source}")
+    partial.replace(target)
+    return target
+
+
+def keep(events: Path, outcome: Path, run: str, cluster: dict[str, Any]) -> str:
+    """Upload event logs and the outcome, where the cluster has a place for them.
+
+    Returns:
+        What went wrong; empty if nothing did.
+    """
+    target = cluster.get("events")
+    try:
+        for log in sorted(events.glob("*")) if target and events.is_dir() else []:
+            if log.is_file():
+                log.chmod(0o644)
+                _storage(cluster).put(log, f"{target}/{log.name.removesuffix('.inprogress')}")
+        if target:
+            _storage(cluster).put(outcome, f"{cluster['runs']}/{run}.json")
+    except _ODD as error:
+        return explain(error)
+    return ""
+
+
+def _storage(cluster: dict[str, Any]) -> webhdfs.WebHdfs:
+    return webhdfs.WebHdfs(cluster["hdfs"], patience=_PATIENCE_SECONDS)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1024 * 1024), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def capacity_problem(master_ui: str, wanted: dict[str, int]) -> str:
+    """Why no worker can hold an executor; empty if one can.
+
+    Args:
+        master_ui: the URL of the master's page.
+        wanted: ``cores`` and ``memory`` of an executor.
+    """
+    url = f"{master_ui}/json/"
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=10) as answer:
+            workers = json.load(answer)["workers"]
+        alive = [(int(w["cores"]), int(w["memory"])) for w in workers if w["state"] == "ALIVE"]
+    except _ODD as error:
+        return f"the Spark master at {url} did not answer ({explain(error)})"
+    if not alive:
+        return "the Spark master had no live worker"
+    cores, size = wanted["cores"], megabytes(wanted["memory"])
+    if any(has_cores >= cores and has_size >= size for has_cores, has_size in alive):
+        return ""
+    return f"no worker had room for an executor of {cores} cores, {size} MiB"
+
+
+def megabytes(size: int) -> int:
+    """Whole MiB, at least one."""
+    return max(1, size // 1024**2)

@@ -1,0 +1,274 @@
+"""How Spark's processes are started: Java options, configuration, environment.
+
+Java is started directly: the ``spark-submit`` script would start a second Java machine only
+to put this command together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "HDFS_OPTIONS",
+    "IMAGE_CLASS_PATH",
+    "IMAGE_ENVIRONMENT",
+    "argument_file",
+    "class_path",
+    "environment",
+    "java_command",
+    "java_options",
+    "logging_option",
+    "module_options",
+    "properties",
+    "properties_text",
+    "write_private",
+]
+
+IMAGE_ENVIRONMENT = {
+    "PATH": "/opt/java/bin:/opt/spark/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    "JAVA_HOME": "/opt/java",
+    "SPARK_HOME": "/opt/spark",
+    "SPARK_CONF_DIR": "/opt/spark/conf",
+    "PYTHONPATH": "/opt/python",
+    "PYTHONPYCACHEPREFIX": "/opt/pycache",
+    "LANG": "C.UTF-8",
+    "HOME": "/home/spark",
+}
+"""The environment of everything that runs in an image."""
+
+IMAGE_CLASS_PATH = "/opt/spark/conf:/opt/spark/jars/*"
+"""As Spark's own launcher puts it together; the shared archive serves only this one."""
+
+HDFS_OPTIONS = {
+    # By default Hadoop asks DNS for the host's own name here, which many hosts do not know.
+    "hadoop.http.authentication.kerberos.principal": "HTTP/localhost@LOCALHOST",
+    "dfs.namenode.safemode.extension": "0",
+    "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+    "dfs.heartbeat.interval": "1",
+}
+"""Settings that NameNode and DataNode share."""
+
+# What Spark's launcher passes to every Java 17 machine:
+# org.apache.spark.launcher.JavaModuleOptions.
+_MODULE_OPTIONS = (
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang.invoke=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang.reflect=ALL-UNNAMED",
+    "--add-opens=java.base/java.io=ALL-UNNAMED",
+    "--add-opens=java.base/java.net=ALL-UNNAMED",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/java.util=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent.atomic=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.cs=ALL-UNNAMED",
+    "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
+    "--add-opens=java.base/sun.util.calendar=ALL-UNNAMED",
+    "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+    "-Djdk.reflect.useDirectMethodHandle=false",
+    "-Dio.netty.tryReflectionSetAccessible=true",
+)
+_VECTOR = "jdk.incubator.vector"
+_C1 = "-XX:TieredStopAtLevel=1"
+_SERIAL = "-XX:+UseSerialGC"
+
+
+def module_options(java_home: str) -> list[str]:
+    """What Spark wants of Java's modules, less what this Java was built without."""
+    options = list(_MODULE_OPTIONS)
+    try:
+        release = (Path(java_home) / "release").read_text("utf-8")
+    except OSError:
+        release = _VECTOR
+    return [*options, f"--add-modules={_VECTOR}"] if _VECTOR in release else options
+
+
+def java_options(startup: str, *, driver: bool, archive: str | None = None) -> list[str]:
+    """Options that make a Java machine start quickly.
+
+    Args:
+        startup: ``fast``, ``balanced`` or ``throughput``.
+        driver: whether it is the driver's machine (else an executor's).
+        archive: a class-data-sharing archive made for the same class path.
+    """
+    options = ["-XX:-UsePerfData"]
+    if archive:
+        options += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
+    if startup != "throughput":
+        options.append(_SERIAL)
+        if startup == "fast" or driver:
+            options.append(_C1)
+    return options
+
+
+def logging_option() -> str:
+    """Points Java's logging to our configuration, outside of the class path."""
+    return f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
+
+
+def class_path(cluster: dict[str, Any]) -> str:
+    """The class path of every process of a cluster; equal for all, for the shared archive."""
+    home = cluster["spark_home"]
+    return f"{cluster['conf_dir']}:{home}/jars/*"
+
+
+def properties(
+    definition: dict[str, Any], cluster: dict[str, Any], directory: Path, scratch: Path
+) -> dict[str, str]:
+    """The Spark configuration of one run; the job's own ``conf`` has the last word."""
+    resources = definition["resources"]
+    executors = resources["executors"]
+    startup = definition["startup"]
+    archive = cluster.get("archive")
+    executor_options = " ".join(
+        [*java_options(startup, driver=False, archive=archive), logging_option()]
+    )
+    events = directory / "events"
+    events.mkdir(exist_ok=True)
+    values = {
+        "spark.master": cluster["master"],
+        "spark.app.name": definition["job"],
+        "spark.submit.deployMode": "client",
+        "spark.driver.host": cluster["host"],
+        "spark.driver.bindAddress": cluster["host"],
+        "spark.driver.memory": _megabytes(resources["driver"]["memory"]),
+        "spark.executor.cores": str(executors["cores"]),
+        "spark.executor.memory": _megabytes(executors["memory"]),
+        "spark.executor.extraJavaOptions": executor_options,
+        "spark.executorEnv.PYTHONHASHSEED": "0",
+        "spark.pyspark.python": cluster["executor_python"],
+        "spark.pyspark.driver.python": cluster["python"],
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": events.as_uri(),
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.rolling.enabled": "false",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.warehouse.dir": (directory / "work" / "spark-warehouse").as_uri(),
+    }
+    if executors.get("count"):
+        values["spark.cores.max"] = str(executors["count"] * executors["cores"])
+    if cluster.get("secret_file"):
+        secret = Path(cluster["secret_file"]).read_text("utf-8").strip()
+        values["spark.authenticate"] = "true"
+        values["spark.authenticate.secret"] = secret
+        values["spark.network.crypto.enabled"] = "true"
+    for group, key in (
+        ("python", "spark.submit.pyFiles"),
+        ("jars", "spark.jars"),
+        ("files", "spark.files"),
+    ):
+        names = [(directory / "work" / item["name"]).as_uri() for item in definition[group]]
+        if names:
+            values[key] = ",".join(names)
+    values.update(cluster.get("conf", {}))
+    for key, value in definition["conf"].items():
+        combined = key == "spark.executor.extraJavaOptions"
+        values[key] = f"{values[key]} {value}" if combined else value
+    return values
+
+
+def _megabytes(size: int) -> str:
+    return f"{max(1, size // 1024**2)}m"
+
+
+def java_command(
+    definition: dict[str, Any], cluster: dict[str, Any], directory: Path, scratch: Path
+) -> list[str]:
+    """The driver's Java machine up to and with ``SparkSubmit``'s own options."""
+    values = properties(definition, cluster, directory, scratch)
+    listed = scratch / "spark.properties"
+    write_private(listed, properties_text(values))
+    options = java_options(definition["startup"], driver=True, archive=cluster.get("archive"))
+    own = definition["conf"].get("spark.driver.extraJavaOptions", "")
+    return [
+        "-cp",
+        class_path(cluster),
+        f"-Xmx{values['spark.driver.memory']}",
+        *module_options(cluster["java_home"]),
+        *options,
+        logging_option(),
+        *own.split(),
+        "org.apache.spark.deploy.SparkSubmit",
+        "--properties-file",
+        str(listed),
+    ]
+
+
+def properties_text(values: Mapping[str, str]) -> str:
+    """A file for java.util.Properties, which reads these keys and values from it."""
+    return "".join(f"{_escape(k, ' :=#!')}={_escape(v)}\n" for k, v in sorted(values.items()))
+
+
+def _escape(text: str, special: str = "") -> str:
+    """Quote a value, or with ``special`` characters a key."""
+    start = "\\" if text[:1] == " " and " " not in special else ""
+    return start + "".join(
+        f"\\{c}" if c == "\\" or c in special else c if " " <= c <= "~" else _utf16(c) for c in text
+    )
+
+
+def _utf16(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def argument_file(arguments: list[str]) -> str:
+    """Write arguments for ``java @file``: no limit of length, and nobody sees them in ``ps``.
+
+    Quoting rules: https://docs.oracle.com/en/java/javase/17/docs/specs/man/java.html
+    """
+    lines = []
+    for argument in arguments:
+        quoted = argument.replace("\\", "\\\\").replace('"', '\\"')
+        for character, escape in (("\n", "n"), ("\r", "r"), ("\t", "t"), ("\f", "f")):
+            quoted = quoted.replace(character, f"\\{escape}")
+        lines.append(f'"{quoted}"\n')
+    return "".join(lines)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, before anything is in it."""
+    path.unlink(missing_ok=True)  # a file that is there may be open to others
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as stream:
+        stream.write(text)
+
+
+def environment(
+    definition: dict[str, Any], cluster: dict[str, Any], directory: Path
+) -> dict[str, str]:
+    """The environment of a run's processes: only what they need."""
+    home = cluster["spark_home"]
+    work = directory / "work"
+    names = [str(work / artifact["name"]) for artifact in definition["python"]]
+    path = [str(work), *names, *_pyspark(Path(home)), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = ("PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR", "PYTHONPYCACHEPREFIX")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "JAVA_HOME": cluster["java_home"],
+        "SPARK_HOME": home,
+        "SPARK_CONF_DIR": cluster["conf_dir"],
+        "SPARK_LOCAL_IP": cluster["host"],
+        "SPARK_LOCAL_DIRS": str(directory / "local"),
+        "PYTHONPATH": ":".join(path),
+        "PYTHONUNBUFFERED": "1",
+        "PYSPARK_PYTHON": cluster["executor_python"],
+        "PYSPARK_DRIVER_PYTHON": cluster["python"],
+        "SPARKNOMAD_RUN": cluster["run"],
+        # Java and Python read arguments and files by it; another may not be installed here.
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _pyspark(home: Path) -> list[str]:
+    """Where Python finds PySpark: an image has directories of these names, with their cache."""
+    library = home / "python" / "lib"
+    zipped = library / "pyspark.zip"
+    pyspark = zipped if zipped.is_dir() else home / "python"
+    return [str(pyspark), *sorted(map(str, library.glob("py4j-*.zip")))]

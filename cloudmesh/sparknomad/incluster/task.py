@@ -1,0 +1,66 @@
+"""What a dispatched Nomad task runs: makes the run's directory, then supervises the run.
+
+The directory lies in the allocation's shared directory, where Nomad's API serves it after the
+task has ended. Definition, payload and addresses come from files that Nomad has rendered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import driver  # noqa: E402
+
+__all__ = ["prepare"]
+
+
+def prepare() -> Path:
+    """Fill the run's directory.
+
+    Returns:
+        The directory, for `driver.main`.
+    """
+    local = Path(os.environ["NOMAD_TASK_DIR"])
+    directory = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "run"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("definition.json", "run.json"):
+        shutil.copyfile(local / name, directory / name)
+    run = json.loads((directory / "run.json").read_text("utf-8"))
+    services = json.loads((local / "services.json").read_text("utf-8"))
+    place = Path(__file__).resolve().parent
+    archive = place / "spark.jsa"
+    python = shutil.which("python3") or sys.executable
+    cluster = {
+        "run": run["run"],
+        "master": f"spark://{services['master']}",
+        "master_ui": f"http://{services['master_ui']}",
+        "hdfs": services["hdfs_http"],
+        "storage": f"hdfs://{services['hdfs']}/sparknomad",
+        "artifacts": "/sparknomad/artifacts",
+        "events": "/sparknomad/events",
+        "runs": "/sparknomad/runs",
+        "host": os.environ["SPARKNOMAD_HOST"],
+        "secret_file": str(Path(os.environ["NOMAD_SECRETS_DIR"]) / "spark"),
+        "spark_home": os.environ["SPARK_HOME"],
+        "conf_dir": os.environ["SPARK_CONF_DIR"],
+        "java_home": os.environ["JAVA_HOME"],
+        "python": python,
+        "executor_python": python,
+        "archive": str(archive) if archive.exists() else None,
+        # Workers on one host have one address, but each has its own file system.
+        "conf": {
+            "spark.shuffle.readHostLocalDisk": "false",
+            "spark.hadoop.dfs.replication": os.environ["SPARKNOMAD_REPLICATION"],
+        },
+    }
+    (directory / "cluster.json").write_text(json.dumps(cluster), "utf-8")
+    return directory
+
+
+if __name__ == "__main__":
+    sys.exit(driver.main([str(prepare())]))
