@@ -1,0 +1,1 @@
+"""The standalone Spark runtime: as directories of a host, and as an image."""

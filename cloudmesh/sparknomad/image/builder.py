@@ -1,0 +1,308 @@
+"""Building images: layers made once and kept, an archive for Docker, a tree for hosts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cloudmesh.sparknomad.errors import DependencyError, ImageError
+from cloudmesh.sparknomad.image import docker, foreign
+from cloudmesh.sparknomad.image.base import SPARK_ID, base_layers
+from cloudmesh.sparknomad.image.fill import fill_code, fill_connectors, fill_spark
+from cloudmesh.sparknomad.image.java import find_java
+from cloudmesh.sparknomad.image.layers import Layer, key_of
+from cloudmesh.sparknomad.image.packages import pip_install
+from cloudmesh.sparknomad.image.recipe import (
+    INCLUSTER,
+    Recipe,
+    make_recipe,
+)
+from cloudmesh.sparknomad.image.sandbox import (
+    DockerSandbox,
+    NamespaceSandbox,
+    Sandbox,
+    can_enter,
+)
+from cloudmesh.sparknomad.image.spark import fetch_connectors, fetch_spark
+from cloudmesh.sparknomad.image.store import PENDING, WHOLE, ImageStore
+from cloudmesh.sparknomad.incluster.sparkconf import IMAGE_ENVIRONMENT
+from cloudmesh.sparknomad.model import ImageRecord, ImageRuntime, Plan, PlanStep
+from cloudmesh.sparknomad.processes import write_private
+from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
+from cloudmesh.sparknomad.specs import ImageSpec, TaskDriver, Variant
+
+__all__ = ["CONNECTORS", "Images"]
+
+CONNECTORS: Mapping[str, str] = {
+    "s3a": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    "gs": "com.google.cloud.hadoop.fs.gcs.GoogleHadoopFileSystem",
+    "abfs": "org.apache.hadoop.fs.azurebfs.AzureBlobFileSystem",
+    "wasb": "org.apache.hadoop.fs.azure.NativeAzureFileSystem",
+    "hdfs": "org.apache.hadoop.hdfs.DistributedFileSystem",
+}
+_DEBIAN_PYTHON = "3.11"
+
+
+class Images(ImageStore):
+    """The images of this machine, and how they are built.
+
+    Args:
+        cache: where layers and images are kept.
+        say: shows one line of progress.
+        java: a Java home of the user's choice, for fetching connectors.
+    """
+
+    def __init__(self, cache: Path, say: Callable[[str], None], java: str = "") -> None:
+        super().__init__(cache, say)
+        self.java = java
+
+    # plan
+
+    def plan(self, spec: ImageSpec) -> Plan:
+        """What `build` would do; touches nothing."""
+        recipe = make_recipe(spec, self.machine)
+        line = recipe.line
+        base = "Debian bookworm from Debian's packages" if spec.base == "debian" else spec.base
+        left_out = "" if spec.variant is Variant.FULL else ", without ML, Hive and RocksDB"
+        named = {
+            "spark": f"Spark {line.spark} (Scala {line.scala}, Hadoop {line.hadoop}){left_out}",
+            "connectors": f"connectors of S3, GCS, Azure and HDFS for Hadoop {line.hadoop}",
+            "archive": "class-data-sharing archive of all of Spark's and HDFS's processes",
+            "sparknomad": "what sparknomad runs inside the cluster",
+            "requirements": "Python: " + (", ".join(spec.requirements) or "no requirements"),
+        }
+        steps = [PlanStep(f"layer base: {base}"), PlanStep("layer java: Java 17, cut by jlink")]
+        for name, title in named.items():
+            here = "kept from before" if self.store.find(recipe.keys[name]) else "to be made"
+            steps.append(PlanStep(f"layer {name}: {title} ({here})"))
+        config = json.dumps(self._config(recipe, {}), indent=2)
+        steps.append(PlanStep(f"tag {recipe.tag}", config, "json"))
+        steps.append(PlanStep("check it: start it, SQL and Parquet, load every connector"))
+        return Plan(f"build image {spec.image!r} ({recipe.image_id[:12]})", tuple(steps))
+
+    # build
+
+    def build(self, spec: ImageSpec) -> ImageRecord:
+        """Build an image, check it, and load it into Docker where a daemon answers.
+
+        Raises:
+            DependencyError: if a program that it needs is missing.
+            ImageError: if a layer can't be made, or the image fails its check.
+        """
+        recipe = make_recipe(spec, self.machine)
+        with self._changing(spec.image), self.store.in_use():
+            found = self._find(spec.image)
+            if found and found.image_id == recipe.image_id and self._whole(found):
+                self.say(f"image {spec.image!r} is up to date ({recipe.image_id[:12]})")
+                return self._loaded(found)
+            return self._build(recipe)
+
+    def _build(self, recipe: Recipe) -> ImageRecord:
+        problem = docker.daemon_problem()
+        if problem and not can_enter():
+            raise DependencyError(
+                f"An image is built as root, or with Docker: {problem}.",
+                hint="Start Docker and let this user use it, or run this as root.",
+            )
+        layers, config = self._layers(recipe)
+        record = ImageRecord(
+            name=recipe.spec.image,
+            image_id=recipe.image_id,
+            spark=recipe.line.spark,
+            created=time.time(),
+            size=sum(layer.size for layer in layers),
+            tag=recipe.tag,
+            docker=False,
+            unpacked=False,
+        )
+        directory = self._directory(recipe.spec.image)
+        directory.mkdir(parents=True, exist_ok=True)
+        details = {
+            "record": asdict(record),
+            "spec": spec_to_dict(recipe.spec),
+            "layers": [layer.key for layer in layers],
+            "config": config,
+        }
+        pending = directory / PENDING
+        write_private(pending, json.dumps(details))
+        candidate = self._loaded(record, details)
+        self.say("checking the image")
+        versions = self._check(candidate, details)
+        details["record"] = asdict(replace(record, versions=versions))
+        write_private(directory / WHOLE, json.dumps(details, indent=2))
+        pending.unlink()
+        return self.inspect(recipe.spec.image)
+
+    def _layers(self, recipe: Recipe) -> tuple[list[Layer], dict[str, Any]]:
+        spec, line = recipe.spec, recipe.line
+        base, java = base_layers(self.store, self.say)
+        python = _DEBIAN_PYTHON
+        base_config: dict[str, Any] = {}
+        if spec.base != "debian":
+            base, python, base_config = foreign.base_layer(self.store, spec.base, self.say)
+        spark_home = fetch_spark(line, self.cache, self.say)
+        java_home = find_java(self.cache, self.say, configured=self.java)
+        connectors = fetch_connectors(line, self.cache, java_home, self.say)
+        keys = recipe.keys
+        lower = [
+            base,
+            java,
+            self.store.layer(
+                f"spark {line.spark}",
+                keys["spark"],
+                lambda tree: fill_spark(tree, spark_home, spec.variant, self.machine),
+            ),
+            self.store.layer(
+                f"connectors for Hadoop {line.hadoop}",
+                keys["connectors"],
+                lambda tree: fill_connectors(
+                    tree, connectors, spark_home, spec.variant, self.machine
+                ),
+            ),
+        ]
+        code = self.store.layer("sparknomad", keys["sparknomad"], fill_code)
+        requirements = self.store.layer(
+            "requirements",
+            key_of(keys["requirements"], python),
+            lambda tree: self._fill_requirements(tree, spec.requirements, python),
+        )
+        archive = self._archive_layer(recipe, [*lower, code])
+        return [*lower, archive, code, requirements], self._config(recipe, base_config)
+
+    def _archive_layer(self, recipe: Recipe, lower: list[Layer]) -> Layer:
+        key = recipe.keys["archive"]
+        found = self.store.find(key)
+        if found:
+            return found
+        self.say("layer archive: running every process once for Java's class-data sharing")
+
+        def fill(tree: Path) -> None:
+            with self._trial(recipe, lower) as sandbox, sandbox.workspace() as work:
+                program = ["/usr/bin/env", "python3", f"/{INCLUSTER}/warm.py", "/local"]
+                sandbox.run(work, [*program, *CONNECTORS.values()], spark=recipe.line.spark)
+                (tree / INCLUSTER).mkdir(parents=True)
+                shutil.copyfile(work / "local" / "spark.jsa", tree / INCLUSTER / "spark.jsa")
+                shutil.copytree(work / "local" / "pycache", tree / "opt/pycache")
+
+        return self.store.layer("class-data-sharing archive", key, fill)
+
+    @contextmanager
+    def _trial(self, recipe: Recipe, layers: Sequence[Layer]) -> Iterator[Sandbox]:
+        """A sandbox of layers that are no image yet; nothing of it is left."""
+        if can_enter():
+            with TemporaryDirectory(prefix="trial-", dir=self.cache) as rootfs:
+                self._unpack(layers, Path(rootfs))
+                yield NamespaceSandbox(Path(rootfs))
+            return
+        tag = f"sparknomad/trial:{recipe.image_id[:12]}"
+        config = self._config(recipe, {})
+        try:
+            docker.load_archive(
+                lambda sink: docker.write_archive(sink, tag, layers, config, self._architecture)
+            )
+            yield DockerSandbox(tag)
+        finally:
+            docker.remove_image(tag)
+
+    def _fill_requirements(self, tree: Path, requirements: Sequence[str], python: str) -> None:
+        target = tree / "opt/python"
+        target.mkdir(parents=True)
+        if requirements:
+            self.say(f"layer requirements: {', '.join(requirements)}")
+            options = ["--only-binary=:all:", f"--python-version={python}", "--no-compile"]
+            pip_install(requirements, target, *options)
+
+    def _config(self, recipe: Recipe, base: Mapping[str, Any]) -> dict[str, Any]:
+        """The image's configuration in Docker; labels by the OCI's annotation names."""
+        inherited = dict(pair.split("=", 1) for pair in base.get("Env") or [])
+        scala = {"SPARK_SCALA_VERSION": recipe.line.scala}
+        environment = {**inherited, **IMAGE_ENVIRONMENT, **scala}
+        label = "org.opencontainers.image"
+        return {
+            "User": f"{SPARK_ID}:{SPARK_ID}",
+            "Env": [f"{key}={value}" for key, value in environment.items()],
+            "Entrypoint": [f"/{INCLUSTER}/bin/tini", "-g", "--"],
+            "Cmd": ["python3", f"/{INCLUSTER}/check.py", "/home/spark"],
+            "WorkingDir": "/home/spark",
+            "Labels": {
+                f"{label}.title": "sparknomad",
+                f"{label}.description": f"Apache Spark {recipe.line.spark}, standalone",
+                f"{label}.version": recipe.line.spark,
+                f"{label}.licenses": "Apache-2.0",
+                f"{label}.base.name": recipe.spec.base,
+                "sparknomad.image": recipe.spec.image,
+                "sparknomad.id": recipe.image_id,
+            },
+        }
+
+    # check
+
+    def check(self, name: str) -> Mapping[str, str]:
+        """Start an image and run a small job in it; see `CONNECTORS`.
+
+        Returns:
+            The versions that it told.
+
+        Raises:
+            ImageError: if anything in it does not work.
+        """
+        record = self.inspect(name)
+        details = self._details(name)
+        return self._check(self._loaded(record, details), details)
+
+    def _check(self, record: ImageRecord, details: Mapping[str, Any]) -> Mapping[str, str]:
+        sandbox = self._sandbox(record, details)
+        with sandbox.workspace() as work:
+            program = ["/usr/bin/env", "python3", f"/{INCLUSTER}/check.py", "/local"]
+            told = sandbox.run(work, [*program, *CONNECTORS.values()], spark=record.spark)
+        try:
+            versions: dict[str, str] = json.loads(told.strip().splitlines()[-1])
+        except (ValueError, IndexError) as error:
+            raise ImageError(f"The image's check said {told[-500:]!r}.") from error
+        if versions.get("spark") != record.spark:
+            raise ImageError(f"The image runs Spark {versions.get('spark')}, not {record.spark}.")
+        return versions
+
+    def _sandbox(self, record: ImageRecord, details: Mapping[str, Any]) -> Sandbox:
+        if record.docker:
+            return DockerSandbox(record.tag)
+        return NamespaceSandbox(self._rootfs(record, details))
+
+    # where it runs
+
+    def runtime(self, name: str, driver: TaskDriver) -> ImageRuntime:
+        """An image ready to be run by a task driver; built first if it is the first use.
+
+        Raises:
+            NotFoundError: if there is none of this name, and it is not ``default``.
+        """
+        record = self._find(name)
+        if record is None:
+            if name != "default":
+                self.inspect(name)
+            self.say("there is no image yet: building the default one")
+            record = self.build(build_spec(ImageSpec, {"image": name}))
+        spec = build_spec(ImageSpec, self._details(name)["spec"])
+        if make_recipe(spec, self.machine).image_id != record.image_id:
+            self.say(f"image {name!r} was built by another sparknomad: building it again")
+            record = self.build(spec)
+        details = self._details(name)
+        problem = docker.daemon_problem()
+        use_docker = driver is TaskDriver.DOCKER or (driver is TaskDriver.AUTO and not problem)
+        if use_docker:
+            if problem:
+                raise DependencyError(
+                    f"The docker driver was asked for, but: {problem}.",
+                    hint="Start Docker, or deploy with --driver=exec.",
+                )
+            self._load(record, details)
+            return ImageRuntime(record.image_id, record.tag, record.spark)
+        rootfs = self._rootfs(record, details)
+        return ImageRuntime(record.image_id, "", record.spark, rootfs)
