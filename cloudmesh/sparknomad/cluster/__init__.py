@@ -1,0 +1,1 @@
+"""Clusters: the `ClusterProvider` contract and its implementations."""

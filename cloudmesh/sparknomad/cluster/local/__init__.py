@@ -1,0 +1,1 @@
+"""The embedded provider: Spark standalone as plain processes of this machine."""
