@@ -1,0 +1,1 @@
+"""The Nomad provider: Spark and HDFS as Nomad jobs."""

@@ -1,0 +1,291 @@
+"""The Nomad agent of this machine: server and client in one, on loopback, with ACLs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.record import HOST, NomadCluster
+from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
+from cloudmesh.sparknomad.processes import (
+    free_ports,
+    is_listening,
+    spawn_detached,
+    stop,
+    write_private,
+)
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
+
+__all__ = [
+    "DATACENTER",
+    "agent_configuration",
+    "answers",
+    "docker_endpoint",
+    "ensure_agent",
+    "offered_memory_mb",
+    "put_secret",
+    "stop_agent",
+]
+
+DATACENTER = "dc1"
+_GRACE_SECONDS = 15
+_KEPT = "8760h"
+_CHROOT = ("usr", "bin", "sbin", "lib", "lib64", "etc", "opt", "home", "var", "root", "run")
+
+# What the agent may see of the environment: its tasks inherit it.
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def agent_configuration(
+    name: str, cluster: NomadCluster, *, memory_mb: int, docker_endpoint: str
+) -> dict[str, Any]:
+    """The agent's configuration, as JSON has it. Pure.
+
+    Args:
+        name: the cluster's name.
+        cluster: directories, ports, driver.
+        memory_mb: what the client offers to tasks, in MiB.
+        docker_endpoint: such as ``unix:///var/run/docker.sock``.
+
+    Returns:
+        A document for ``nomad agent -config``.
+    """
+    data = Path(cluster.data)
+    server = {
+        "enabled": True,
+        "bootstrap_expect": 1,
+        "num_schedulers": 2,
+        "job_gc_threshold": _KEPT,
+        "eval_gc_threshold": _KEPT,
+        "batch_eval_gc_threshold": _KEPT,
+        "deployment_gc_threshold": _KEPT,
+    }
+    client: dict[str, Any] = {
+        "enabled": True,
+        "network_interface": "lo",
+        "state_dir": str(data / "client"),
+        "alloc_dir": str(data / "alloc"),
+        "alloc_mounts_dir": str(data / "mounts"),
+        # Spark counts cores by itself; Nomad's share must not refuse a worker for them.
+        "cpu_total_compute": 1_000_000,
+        "memory_total_mb": memory_mb,
+        "gc_max_allocs": 10_000,
+        "gc_interval": "60m",
+        "gc_disk_usage_threshold": 99,
+        "gc_inode_usage_threshold": 99,
+        "no_host_uuid": True,
+        "max_kill_timeout": "120s",
+        # Templates render 5 s late by default.
+        "template": {"wait": {"min": "100ms", "max": "500ms"}},
+        "options": {
+            "fingerprint.denylist": (
+                "env_aws,env_gce,env_azure,env_digitalocean,consul,vault,bridge,landlock,secrets"
+            ),
+            "driver.allowlist": cluster.driver,
+        },
+    }
+    if cluster.driver == "exec":
+        root = Path(cluster.rootfs)
+        client["chroot_env"] = {str(root / part): f"/{part}" for part in _CHROOT}
+    return {
+        "name": f"sparknomad-{name}",
+        "region": "global",
+        "datacenter": DATACENTER,
+        "data_dir": str(data),
+        "bind_addr": HOST,
+        "advertise": {"http": HOST, "rpc": HOST, "serf": HOST},
+        "ports": dict(cluster.ports),
+        "log_level": "INFO",
+        "leave_on_interrupt": False,
+        "leave_on_terminate": False,
+        "disable_update_check": True,
+        "disable_anonymous_signature": True,
+        "acl": {"enabled": True},
+        "telemetry": {"disable_hostname": True},
+        "server": server,
+        "client": client,
+        "consul": {
+            "auto_advertise": False,
+            "server_auto_join": False,
+            "client_auto_join": False,
+        },
+        "plugin": [_plugin(cluster.driver, docker_endpoint)],
+    }
+
+
+def _plugin(driver: str, docker_endpoint: str) -> dict[str, Any]:
+    if driver == "docker":
+        config: dict[str, Any] = {
+            "endpoint": docker_endpoint,
+            "allow_privileged": False,
+            "volumes": {"enabled": True},
+            "extra_labels": ["job_name", "task_name"],
+            "gc": {"image": False, "container": True},
+        }
+    elif driver == "exec":
+        config = {"default_pid_mode": "private", "default_ipc_mode": "private"}
+    else:
+        config = {"enabled": True}
+    return {driver: {"config": config}}
+
+
+def docker_endpoint() -> str:
+    """Where Docker's command line finds its daemon, as Nomad's driver wants it."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def offered_memory_mb(tasks_mb: int) -> int:
+    """What the client offers: this machine's memory, and at least what the cluster needs."""
+    import psutil
+
+    here = int(psutil.virtual_memory().total) // 1024**2
+    return max(here, tasks_mb)
+
+
+def answers(cluster: NomadCluster, client: Nomad | None = None) -> str:
+    """Whether our agent answers on its port: empty if it does, else why not.
+
+    Args:
+        cluster: whose agent.
+        client: asks it, so that its connection serves what follows; made if not given.
+    """
+    client = client or Nomad(cluster.address, cluster.token)
+    if not cluster.agent.alive:
+        return "it is not running"
+    try:
+        config = client.self_info()["config"]
+    except UnreachableError:
+        return "it does not answer"
+    except ClusterError as error:
+        return error.message
+    if config.get("DataDir") != cluster.data:
+        return f"another agent answers on port {cluster.ports['http']}"
+    return ""
+
+
+def ensure_agent(
+    name: str,
+    directory: Path,
+    cluster: NomadCluster,
+    deadline: Deadline,
+    say: Callable[[str], None],
+    tasks_mb: int,
+) -> NomadCluster:
+    """Start the agent unless it runs as it should; wait until it takes work.
+
+    Raises:
+        ClusterError: if it ends by itself.
+        WaitTimeoutError: if it does not come up in time.
+    """
+    file = directory / "agent.json"
+    memory = offered_memory_mb(tasks_mb)
+    problem = answers(cluster) if cluster.pid else "it was not started yet"
+    wanted = _configuration_text(name, cluster, memory)
+    current = file.read_text("utf-8") if file.exists() else ""
+    if not problem and current == wanted:
+        return cluster
+    if cluster.agent.alive:
+        say("the agent's configuration has changed: starting it anew; tasks go on")
+        stop_agent(cluster)
+    elif cluster.pid:
+        say(f"the Nomad agent has to be started again: {problem}")
+    taken = [port for port in cluster.ports.values() if port and is_listening(port)]
+    if taken or not all(cluster.ports.values()):
+        if taken:
+            say(f"port {taken[0]} is taken by another program: choosing others")
+        ports = dict(zip(("http", "rpc", "serf"), free_ports(3), strict=True))
+        cluster = cluster.changed(ports=ports).write(directory)
+    write_private(file, _configuration_text(name, cluster, memory))
+    return _start(directory, cluster, deadline, say)
+
+
+def _configuration_text(name: str, cluster: NomadCluster, memory: int) -> str:
+    document = agent_configuration(
+        name, cluster, memory_mb=memory, docker_endpoint=docker_endpoint()
+    )
+    return json.dumps(document, indent=2, sort_keys=True)
+
+
+def _start(
+    directory: Path, cluster: NomadCluster, deadline: Deadline, say: Callable[[str], None]
+) -> NomadCluster:
+    say("starting the Nomad agent")
+    Path(cluster.data).mkdir(parents=True, exist_ok=True)
+    log = directory / "agent.log"
+    process = spawn_detached(
+        [cluster.binary, "agent", f"-config={directory / 'agent.json'}"],
+        log=log,
+        environment=_ENVIRONMENT,
+        directory=directory,
+    )
+    cluster = cluster.changed(pid=process.pid, created=process.created).write(directory)
+    nomad = Nomad(cluster.address, cluster.token)
+
+    def led() -> bool:
+        if not process.alive:
+            raise ClusterError(
+                f"The Nomad agent ended at once: {_last_error(log)}", hint=f"See {log}."
+            )
+        return bool(nomad.leader())
+
+    wait_until(led, "Nomad to elect its leader", deadline, interval=0.02)
+    nomad.bootstrap()
+    what = f"Nomad's client with the {cluster.driver} driver"
+    wait_until(lambda: _ready(nomad, cluster.driver), what, deadline, interval=0.05)
+    nomad.snapshot()
+    return cluster
+
+
+def put_secret(nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:
+    """Write the cluster's secret where all its jobs may read it.
+
+    A new leader makes the keyring of variables only some time after it has been elected.
+    """
+
+    def taken() -> bool:
+        try:
+            nomad.put_variable("nomad/jobs", {"spark_secret": cluster.spark_secret})
+        except ClusterError as error:
+            if "keyring" not in error.message:
+                raise
+            return False
+        return True
+
+    wait_until(taken, "Nomad's keyring", deadline, interval=0.1)
+
+
+def _ready(nomad: Nomad, driver: str) -> bool:
+    for node in nomad.nodes():
+        state: Mapping[str, Any] = (node.get("Drivers") or {}).get(driver) or {}
+        if node["Status"] == "ready" and state.get("Healthy"):
+            return True
+    return False
+
+
+def _last_error(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()[-200:]
+    errors = [line for line in lines if "rror" in line or "==>" in line]
+    return (errors or lines or ["no output"])[-1].strip()
+
+
+def stop_agent(cluster: NomadCluster) -> None:
+    """End the agent, and wait until it is gone; its tasks go on."""
+    import psutil
+
+    process = cluster.agent
+    if not process.alive:
+        return
+    try:
+        psutil.Process(process.pid).terminate()
+    except psutil.NoSuchProcess:
+        return
+    with contextlib.suppress(WaitTimeoutError):
+        ended = Deadline(_GRACE_SECONDS)
+        wait_until(lambda: not process.alive, "the agent to end", ended, interval=0.02)
+    if process.alive:
+        stop(process, grace=0.1)

@@ -1,0 +1,263 @@
+"""Nomad's API: python-nomad, with what it lacks as small requesters of its own kind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
+
+__all__ = ["Nomad", "NotThereError", "tasks_of"]
+
+Answer = TypeVar("Answer")
+_TIMEOUT_SECONDS = 30
+_BLOCK = 1024 * 1024
+
+
+class NotThereError(ClusterError):
+    """Nomad knows no such thing."""
+
+
+class Nomad:
+    """One Nomad cluster.
+
+    Args:
+        address: such as ``http://127.0.0.1:4646``.
+        token: the ACL token, or an empty string.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address
+        self.token = token
+
+    @cached_property
+    def _session(self) -> Any:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util.retry import Retry
+
+        session = requests.Session()
+        # No proxy of the environment may stand between us and our own agent.
+        session.trust_env = False
+        retry = Retry(
+            total=4,
+            read=2,
+            backoff_factor=0.1,
+            status_forcelist=(502, 503, 504),
+            allowed_methods=("GET", "HEAD"),
+            raise_on_status=False,
+        )
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        session.mount("https://", HTTPAdapter(max_retries=retry))
+        return session
+
+    @cached_property
+    def _nomad(self) -> Any:
+        import nomad
+
+        return nomad.Nomad(
+            address=self.address,
+            token=self.token,
+            timeout=_TIMEOUT_SECONDS,
+            verify=True,
+            session=self._session,
+        )
+
+    def _call(self, what: str, function: Callable[[], Answer]) -> Answer:
+        from nomad.api.exceptions import BaseNomadException, URLNotFoundNomadException
+
+        try:
+            return function()
+        except URLNotFoundNomadException as error:
+            raise NotThereError(f"Nomad knows no {what}.") from error
+        except BaseNomadException as error:
+            answer = error.nomad_resp
+            status = getattr(answer, "status_code", None)
+            if status is None:
+                raise UnreachableError(
+                    f"Nomad at {self.address} does not answer: {answer}",
+                    hint="`cms sparknomad cluster deploy` starts it again.",
+                ) from error
+            text = str(answer.text).strip()
+            if status == 404 or "not found" in text[:80]:
+                raise NotThereError(f"Nomad knows no {what}: {text}") from error
+            raise ClusterError(f"Nomad refused {what} (HTTP {status}): {text}") from error
+
+    def _request(self, *path: str, method: str = "get", **options: Any) -> Any:
+        """Call an endpoint that python-nomad has not, through its own requester."""
+        from nomad.api.base import Requester
+
+        class Endpoint(Requester):  # type: ignore[misc]
+            ENDPOINT = path[0]
+
+        endpoint = Endpoint(**self._nomad.requester_settings)
+        what = "/".join(path)
+        return self._call(what, lambda: endpoint.request(*path[1:], method=method, **options))
+
+    # the agent
+
+    def leader(self) -> str:
+        """The address of the leader; empty while there is none."""
+        try:
+            return str(self._request("status", "leader").json())
+        except ClusterError:
+            return ""
+
+    def bootstrap(self) -> None:
+        """Make our token the token of management; fine if it was done before."""
+        try:
+            self._request("acl", "bootstrap", method="post", json={"BootstrapSecret": self.token})
+        except ClusterError as error:
+            if "already" not in error.message:
+                raise
+
+    def self_info(self) -> dict[str, Any]:
+        """What the agent tells of itself."""
+        info: dict[str, Any] = self._request("agent", "self").json()
+        return info
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """All nodes with their resources."""
+        found: list[dict[str, Any]] = self._call("nodes", self._nomad.nodes.get_nodes)
+        return found
+
+    def snapshot(self) -> None:
+        """Let the server write its state, so that a restarted agent has it at once."""
+        self._request("operator", "snapshot")
+
+    # variables and services
+
+    def put_variable(self, path: str, items: Mapping[str, str]) -> None:
+        """Write a Nomad Variable."""
+        self._request("var", path, method="put", json={"Path": path, "Items": dict(items)})
+
+    def service(self, name: str) -> list[str]:
+        """The addresses of a service."""
+        try:
+            found = self._request("service", name).json()
+        except NotThereError:
+            return []
+        return [f"{entry['Address']}:{entry['Port']}" for entry in found]
+
+    # jobs
+
+    def parse(self, hcl: str, variables: str) -> dict[str, Any]:
+        """Let Nomad turn HCL2 with variables into a job."""
+        body = {"JobHCL": hcl, "Variables": variables, "Canonicalize": True}
+        parsed: dict[str, Any] = self._request("jobs", "parse", method="post", json=body).json()
+        return parsed
+
+    def register(self, job: Mapping[str, Any]) -> str:
+        """Register a job; the same job again changes nothing.
+
+        Returns:
+            The id of the evaluation.
+        """
+        answer = self._request("jobs", method="post", json={"Job": job}).json()
+        return str(answer.get("EvalID", ""))
+
+    def job(self, job: str) -> dict[str, Any]:
+        """One job."""
+        found: dict[str, Any] = self._request("job", quote(job, safe="")).json()
+        return found
+
+    def jobs(self, prefix: str = "") -> list[dict[str, Any]]:
+        """All jobs, with dispatched ones and those that have ended."""
+        found: list[dict[str, Any]] = self._request(
+            "jobs", params={"prefix": prefix, "meta": "true"}
+        ).json()
+        return found
+
+    def dispatch(self, job: str, payload: bytes, meta: Mapping[str, str], token: str) -> str:
+        """Dispatch a parameterized job; with the same token it is done once.
+
+        Returns:
+            The id of the dispatched job.
+        """
+        # python-nomad sends the token in the body, where Nomad ignores it.
+        answer = self._request(
+            "job",
+            quote(job, safe=""),
+            "dispatch",
+            method="post",
+            params={"idempotency_token": token},
+            json={"Payload": base64.b64encode(payload).decode(), "Meta": dict(meta)},
+        ).json()
+        return str(answer["DispatchedJobID"])
+
+    def stop(self, job: str) -> None:
+        """Stop a job; its allocations stay readable."""
+        self._request("job", quote(job, safe=""), method="delete")
+
+    def allocations(self, job: str) -> list[dict[str, Any]]:
+        """The allocations of a job, the newest first."""
+        found: list[dict[str, Any]] = self._request(
+            "job", quote(job, safe=""), "allocations"
+        ).json()
+        return sorted(found, key=lambda each: -each["CreateIndex"])
+
+    def all_allocations(self) -> list[dict[str, Any]]:
+        """The allocations of all jobs."""
+        found: list[dict[str, Any]] = self._request("allocations").json()
+        return found
+
+    def evaluations(self, job: str) -> list[dict[str, Any]]:
+        """The evaluations of a job, the newest first."""
+        found: list[dict[str, Any]] = self._request(
+            "job", quote(job, safe=""), "evaluations"
+        ).json()
+        return sorted(found, key=lambda each: -each["CreateIndex"])
+
+    # files of allocations
+
+    def sizes(self, allocation: str, directory: str) -> dict[str, int]:
+        """The sizes of the files in a directory of an allocation; empty if it is not there."""
+        try:
+            listed = self._request("client", "fs", "ls", allocation, params={"path": directory})
+        except (NotThereError, ClusterError) as error:
+            if isinstance(error, UnreachableError):
+                raise
+            return {}
+        return {entry["Name"]: int(entry["Size"]) for entry in listed.json() or ()}
+
+    def read(self, allocation: str, path: str, offset: int, limit: int) -> bytes:
+        """Some bytes of a file that `sizes` has listed.
+
+        Nomad answers with the text of an error where there is no such file, and says 200.
+        """
+        parameters = {"path": path, "offset": offset, "limit": min(limit, _BLOCK)}
+        answer = self._request("client", "fs", "readat", allocation, params=parameters)
+        content: bytes = answer.content
+        return content
+
+    def read_json(self, allocation: str, directory: str, name: str) -> dict[str, Any] | None:
+        """A JSON file of an allocation, or ``None`` if it is not there."""
+        size = self.sizes(allocation, directory).get(name)
+        if not size:
+            return None
+        content = self.read(allocation, f"{directory}/{name}", 0, max(size, _BLOCK))
+        try:
+            document: dict[str, Any] = json.loads(content)
+        except ValueError:
+            return None
+        return document
+
+    def task_log(self, allocation: str, task: str, stream: str) -> bytes:
+        """The last 64 KiB of what a task wrote, as far as Nomad has kept it."""
+        names = self.sizes(allocation, "alloc/logs")
+        numbered = [name for name in names if name.startswith(f"{task}.{stream}.")]
+        numbered.sort(key=lambda name: int(name.rsplit(".", 1)[1]))
+        if not numbered:
+            return b""
+        last = numbered[-1]
+        start = max(0, names[last] - 65536)
+        return self.read(allocation, f"alloc/logs/{last}", start, 65536) if names[last] else b""
+
+
+def tasks_of(allocation: Mapping[str, Any]) -> Sequence[str]:
+    """The names of an allocation's tasks that have begun."""
+    return sorted(allocation.get("TaskStates") or {})

@@ -1,0 +1,242 @@
+# Spark workers, each with a DataNode of the cluster's HDFS beside it.
+
+variable "driver" {
+  description = "The task driver: docker, exec or raw_exec."
+  default     = "docker"
+}
+
+variable "image" {
+  description = "The image's name in Docker."
+  default     = ""
+}
+
+variable "rootfs" {
+  description = "Where the image is unpacked on the hosts, for exec and raw_exec."
+  default     = ""
+}
+
+variable "environment" {
+  description = "The image's environment, which only Docker knows by itself."
+  type        = map(string)
+  default     = {}
+}
+
+variable "conf" {
+  description = "Spark configuration of the cluster's servers, as JSON."
+  default     = "{}"
+}
+
+variable "workers" {
+  description = "How many."
+  type        = number
+  default     = 1
+}
+
+variable "cores" {
+  description = "That each worker offers to executors."
+  type        = number
+  default     = 1
+}
+
+variable "memory_mb" {
+  description = "MiB that each worker offers to executors."
+  type        = number
+  default     = 2048
+}
+
+locals {
+  # exec knows users of the host only: start as nobody without capabilities, then change over.
+  become = [
+    "--reuid=185", "--regid=185", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+    "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
+  ]
+  enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
+}
+
+job "spark-worker" {
+  type = "service"
+
+  # Without a deployment to wait for, a cluster can be scaled while it comes up.
+  update {
+    max_parallel = 0
+  }
+
+  group "worker" {
+    count = var.workers
+
+    network {
+      port "rpc" {}
+      port "ui" {}
+      port "hdfs" {}
+      port "hdfs_http" {}
+      port "hdfs_ipc" {}
+    }
+
+    ephemeral_disk {
+      sticky = true
+    }
+
+    service {
+      name     = "spark-worker"
+      provider = "nomad"
+      port     = "rpc"
+
+      check {
+        type     = "tcp"
+        interval = "2s"
+        timeout  = "2s"
+      }
+    }
+
+    service {
+      name     = "spark-worker-ui"
+      provider = "nomad"
+      port     = "ui"
+
+      check {
+        type     = "http"
+        path     = "/json/"
+        interval = "2s"
+        timeout  = "2s"
+      }
+    }
+
+    restart {
+      attempts = 20
+      interval = "1m"
+      delay    = "1s"
+      mode     = "delay"
+    }
+
+    task "worker" {
+      driver = var.driver
+      user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "config" {
+        for_each = var.driver == "docker" ? [var.image] : []
+        content {
+          image           = config.value
+          network_mode    = "host"
+          readonly_rootfs = true
+          cap_drop        = ["all"]
+          security_opt    = ["no-new-privileges"]
+          volumes         = ["tmp:/tmp"]
+          command         = local.server[0]
+          args            = concat(slice(local.server, 1, 3), ["worker"])
+        }
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "exec" ? ["/usr/bin/setpriv"] : []
+        content {
+          command  = config.value
+          cap_drop = ["all"]
+          cap_add  = ["setuid", "setgid", "setpcap"]
+          args     = concat(local.become, local.server, ["worker"])
+        }
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "raw_exec" ? ["/bin/sh"] : []
+        content {
+          command = config.value
+          args    = concat(local.enter, local.server, ["worker"])
+        }
+      }
+
+      env = merge(var.environment, {
+        SPARKNOMAD_HOST   = "${NOMAD_HOST_IP_rpc}"
+        SPARKNOMAD_CONF   = var.conf
+        SPARKNOMAD_CORES  = var.cores
+        SPARKNOMAD_MEMORY = "${var.memory_mb}m"
+      })
+
+      template {
+        destination = "secrets/spark"
+        data        = "{{ with nomadVar \"nomad/jobs\" }}{{ .spark_secret }}{{ end }}"
+        uid         = 185
+        gid         = 185
+        perms       = "0400"
+        change_mode = "restart"
+        splay       = "0s"
+      }
+
+      template {
+        destination = "local/services.json"
+        data        = <<-EOT
+          {"spark-master": "{{ with nomadService "spark-master" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+        EOT
+        change_mode = "restart"
+        splay       = "0s"
+      }
+
+      kill_signal  = "SIGTERM"
+      kill_timeout = "10s"
+
+      resources {
+        cpu    = 100
+        memory = floor(var.memory_mb * 1.25) + 768
+      }
+    }
+
+    task "datanode" {
+      driver = var.driver
+      user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "config" {
+        for_each = var.driver == "docker" ? [var.image] : []
+        content {
+          image           = config.value
+          network_mode    = "host"
+          readonly_rootfs = true
+          cap_drop        = ["all"]
+          security_opt    = ["no-new-privileges"]
+          volumes         = ["tmp:/tmp"]
+          command         = local.server[0]
+          args            = concat(slice(local.server, 1, 3), ["datanode"])
+        }
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "exec" ? ["/usr/bin/setpriv"] : []
+        content {
+          command  = config.value
+          cap_drop = ["all"]
+          cap_add  = ["setuid", "setgid", "setpcap"]
+          args     = concat(local.become, local.server, ["datanode"])
+        }
+      }
+
+      dynamic "config" {
+        for_each = var.driver == "raw_exec" ? ["/bin/sh"] : []
+        content {
+          command = config.value
+          args    = concat(local.enter, local.server, ["datanode"])
+        }
+      }
+
+      env = merge(var.environment, {
+        SPARKNOMAD_HOST = "${NOMAD_HOST_IP_rpc}"
+        SPARKNOMAD_CONF = var.conf
+      })
+
+      template {
+        destination = "local/services.json"
+        data        = <<-EOT
+          {"hdfs": "{{ with nomadService "hdfs" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+        EOT
+        change_mode = "restart"
+        splay       = "0s"
+      }
+
+      kill_signal  = "SIGTERM"
+      kill_timeout = "10s"
+
+      resources {
+        cpu    = 100
+        memory = 640
+      }
+    }
+  }
+}

@@ -1,0 +1,129 @@
+"""From specs to what Nomad is sent: HCL2 files and their variables. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.definition import Definition
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.incluster import sparkconf
+
+__all__ = [
+    "DRIVER_FACTOR",
+    "DRIVER_OVERHEAD_MB",
+    "SERVICE_JOBS",
+    "NomadJob",
+    "cluster_jobs",
+    "hcl_variables",
+    "job_id",
+    "run_job",
+]
+
+SERVICE_JOBS = ("hdfs", "spark-master", "spark-worker", "spark-history")
+"""The cluster's own jobs, in the order in which they are started."""
+
+DRIVER_FACTOR, DRIVER_OVERHEAD_MB = 1.1, 640
+"""What a driver's task asks of Nomad for its Java heap: ``run.nomad.hcl`` says the same."""
+
+# Docker gives an image's environment to its containers by itself; the other drivers do not.
+_ENVIRONMENT = {**sparkconf.IMAGE_ENVIRONMENT, "LC_ALL": "C.UTF-8", "USER": "spark"}
+
+
+@dataclass(frozen=True)
+class NomadJob:
+    """A job before Nomad has parsed it.
+
+    Attributes:
+        name: of its file.
+        hcl: its text.
+        variables: values of the variables that it declares.
+    """
+
+    name: str
+    hcl: str
+    variables: Mapping[str, Any]
+
+    def as_text(self) -> str:
+        """The variables and the job, as a person would give them to Nomad."""
+        assigned = "\n".join(f"# {line}" for line in hcl_variables(self.variables).splitlines())
+        return f"# variables:\n{assigned}\n\n{self.hcl}"
+
+
+def _load(name: str, variables: Mapping[str, Any]) -> NomadJob:
+    path = files("cloudmesh.sparknomad.cluster.nomad") / "jobs" / f"{name}.nomad.hcl"
+    return NomadJob(name, path.read_text("utf-8"), variables)
+
+
+def _shared(cluster: NomadCluster, spark: str) -> dict[str, Any]:
+    scala = "2.13" if spark.startswith("4") else "2.12"
+    return {
+        "driver": cluster.driver,
+        "image": cluster.tag,
+        "rootfs": cluster.rootfs,
+        "environment": {**_ENVIRONMENT, "SPARK_SCALA_VERSION": scala},
+        "conf": json.dumps(dict(cluster.conf), sort_keys=True),
+    }
+
+
+def _replication(cluster: NomadCluster) -> str:
+    return str(min(cluster.workers, 2))
+
+
+def cluster_jobs(cluster: NomadCluster, spark: str) -> list[NomadJob]:
+    """The cluster's own jobs, in the order in which they are started.
+
+    Args:
+        cluster: what runs them.
+        spark: the version of Spark in the image.
+    """
+    shared = _shared(cluster, spark)
+    own: dict[str, dict[str, Any]] = {
+        "hdfs": {"replication": _replication(cluster)},
+        "spark-worker": {
+            "workers": cluster.workers,
+            "cores": cluster.cores,
+            "memory_mb": cluster.memory // 1024**2,
+        },
+    }
+    return [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]
+
+
+def job_id(name: str, definition: Definition, cluster: NomadCluster) -> str:
+    """The id of a job in Nomad: equal definitions on equal images are one job."""
+    return f"run-{name}-{definition.digest[:12]}-{cluster.image_id[:8]}"
+
+
+def run_job(cluster: NomadCluster, spark: str, definition: Definition) -> NomadJob:
+    """The parameterized job whose dispatches are the runs of one definition."""
+    text = json.dumps(definition.document, sort_keys=True).encode()
+    resources = definition.document["resources"]
+    return _load(
+        "run",
+        {
+            **_shared(cluster, spark),
+            "job": job_id(definition.document["job"], definition, cluster),
+            "definition": base64.b64encode(text).decode(),
+            "driver_memory_mb": resources["driver"]["memory"] // 1024**2,
+            "replication": _replication(cluster),
+            "infrastructure_retries": definition.document["retries"]["infrastructure"],
+        },
+    )
+
+
+def hcl_variables(variables: Mapping[str, Any]) -> str:
+    """Write values as HCL assignments; JSON is HCL but for its templates in strings."""
+    return "".join(f"{name} = {_literal(value)}\n" for name, value in variables.items())
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{json.dumps(key)} = {_literal(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    return json.dumps(value).replace("${", "$${").replace("%{", "%%{")

@@ -1,0 +1,379 @@
+"""`NomadProvider`: Spark and HDFS as jobs of a Nomad cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
+from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.plans import (
+    DRIVER_FACTOR,
+    DRIVER_OVERHEAD_MB,
+    NomadJob,
+    cluster_jobs,
+    hcl_variables,
+    run_job,
+)
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
+from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
+from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
+from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
+from cloudmesh.sparknomad.model import (
+    ClusterStatus,
+    ImageRuntime,
+    LogChunk,
+    LogStream,
+    PlanStep,
+    RunState,
+    RunStatus,
+    Runtime,
+    Submission,
+)
+from cloudmesh.sparknomad.processes import write_private
+from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
+
+__all__ = ["NomadProvider"]
+
+
+class NomadProvider(ClusterProvider):
+    """A Nomad agent of our own on this machine; Spark and HDFS as its jobs."""
+
+    name: ClassVar[str] = "nomad"
+    runtime: ClassVar[type | None] = ImageRuntime
+    shares_files: ClassVar[bool] = False
+
+    # plan
+
+    def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]:
+        image = runtime if isinstance(runtime, ImageRuntime) else None
+        planned = self._new(spec, image, binary="nomad").changed(
+            token="(made at the first deploy)", spark_secret="(made at the first deploy)"
+        )
+        configuration = agent.agent_configuration(
+            spec.cluster,
+            planned,
+            memory_mb=agent.offered_memory_mb(services.memory_mb(spec)),
+            docker_endpoint=agent.docker_endpoint(),
+        )
+        jobs = cluster_jobs(planned, image.spark if image else "4")
+        return [
+            PlanStep(f"find or install Nomad {binary.VERSION}"),
+            PlanStep(f"find or build image {spec.image!r}"),
+            PlanStep(
+                "start a Nomad agent on loopback with ACLs on",
+                json.dumps(configuration, indent=2),
+                "json",
+            ),
+            PlanStep("write the cluster's secret to the Nomad Variable nomad/jobs"),
+            *(PlanStep(f"register Nomad job {job.name}", job.as_text(), "hcl") for job in jobs),
+        ]
+
+    def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
+        cluster = self._find(spec.cluster) or self._new(spec, None, binary="nomad")
+        definition = build_definition(submission.job)
+        job = run_job(cluster, "4", definition)
+        document = run_document(submission.run, submission.arguments, submission.timeout, 0)
+        uploads = [
+            PlanStep(f"upload {artifact.name} to the cluster's HDFS as {artifact.sha256[:12]}")
+            for artifact in definition.artifacts
+        ]
+        uploads += [
+            PlanStep(f"upload {file.path} to the cluster's HDFS as inputs/{file.place}")
+            for file in submission.inputs
+        ]
+        return [
+            *uploads,
+            PlanStep(f"register Nomad job {job.variables['job']}", job.as_text(), "hcl"),
+            PlanStep("dispatch it", json.dumps(document, indent=2), "json"),
+        ]
+
+    def _driver_limit(self, spec: ClusterSpec) -> int | None:
+        offered = agent.offered_memory_mb(services.memory_mb(spec))
+        return int((offered - DRIVER_OVERHEAD_MB) / DRIVER_FACTOR) * 1024**2
+
+    # records
+
+    def _known(self, name: str) -> bool:
+        return (self._directory(name) / "cluster.json").exists()
+
+    def _find(self, name: str) -> NomadCluster | None:
+        return NomadCluster.read(self._directory(name))
+
+    def _read(self, name: str) -> NomadCluster:
+        cluster = self._find(name)
+        if cluster is None:
+            raise ClusterError(f"Cluster {name!r} has no record any more.")
+        return cluster
+
+    def _nomad(self, cluster: NomadCluster) -> Nomad:
+        client = Nomad(cluster.address, cluster.token)
+        problem = agent.answers(cluster, client)
+        if problem:
+            raise UnreachableError(
+                f"The cluster's Nomad agent does not serve: {problem}.",
+                hint="`cms sparknomad cluster deploy` starts it again; its tasks go on meanwhile.",
+            )
+        return client
+
+    def _new(self, spec: ClusterSpec, image: ImageRuntime | None, binary: str) -> NomadCluster:
+        driver = spec.driver
+        if driver is TaskDriver.AUTO:
+            with_docker = image is None or bool(image.tag)
+            other = TaskDriver.EXEC if os.geteuid() == 0 else TaskDriver.RAW_EXEC
+            driver = TaskDriver.DOCKER if with_docker else other
+        return NomadCluster(
+            data=str(self._directory(spec.cluster) / "nomad"),
+            binary=binary,
+            token=str(uuid.uuid4()),
+            spark_secret=secrets.token_hex(32),
+            ports={"http": 0, "rpc": 0, "serf": 0},
+            driver=driver.value,
+            image_id=image.image_id if image else "",
+            tag=image.tag if image else "",
+            rootfs=str(image.rootfs) if image and image.rootfs else "",
+            spark=image.spark if image else "",
+            workers=spec.workers,
+            cores=spec.cores,
+            memory=spec.memory,
+            conf=dict(spec.conf),
+        )
+
+    # clusters
+
+    def _deploy(self, spec: ClusterSpec, runtime: Runtime | None, deadline: Deadline) -> None:
+        assert isinstance(runtime, ImageRuntime)
+        directory = self._directory(spec.cluster)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self._find(spec.cluster)
+        wanted = self._new(spec, runtime, "")
+        if found and found.driver != wanted.driver:
+            raise ConflictError(
+                f"driver: cluster {spec.cluster!r} runs on {found.driver}, not {wanted.driver}.",
+                hint=f"Destroy it first: cms sparknomad cluster destroy {spec.cluster}",
+            )
+        nomad_binary = binary.find_nomad(
+            self.context.configuration, self.context.cache, self.context.say
+        )
+        kept = found or wanted
+        cluster = wanted.changed(
+            binary=str(nomad_binary),
+            token=kept.token,
+            spark_secret=kept.spark_secret,
+            ports=kept.ports,
+            pid=kept.pid,
+            created=kept.created,
+        ).write(directory)
+        cluster = agent.ensure_agent(
+            spec.cluster,
+            directory,
+            cluster,
+            deadline,
+            self.context.say,
+            services.memory_mb(spec),
+        )
+        nomad = Nomad(cluster.address, cluster.token)
+        agent.put_secret(nomad, cluster, deadline)
+        self._register_all(nomad, cluster, deadline)
+
+    def _register_all(self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:
+        for job in cluster_jobs(cluster, cluster.spark):
+            if job.name == "spark-history":
+                self._prepare_hdfs(nomad, deadline)
+            self.context.say(f"registering Nomad job {job.name}")
+            self._register(nomad, job)
+
+    @staticmethod
+    def _register(nomad: Nomad, job: NomadJob) -> None:
+        nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
+
+    def _prepare_hdfs(self, nomad: Nomad, deadline: Deadline) -> None:
+        self.context.say("waiting for the cluster's HDFS")
+
+        def ready() -> bool:
+            return services.live_datanodes(nomad) > 0
+
+        wait_until(ready, "HDFS and its first DataNode", deadline, interval=0.2)
+        hdfs = self._hdfs(nomad)
+        for path in uploads.DIRECTORIES:
+            hdfs.make_directory(path)
+
+    @staticmethod
+    def _hdfs(nomad: Nomad) -> WebHdfs:
+        addresses = nomad.service("hdfs-http")
+        if not addresses:
+            raise UnreachableError(
+                "The cluster's HDFS is not there.",
+                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
+            )
+        return WebHdfs(addresses[0], patience=30)
+
+    def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:
+        directory = self._directory(spec.cluster)
+        cluster = self._read(spec.cluster).changed(workers=spec.workers).write(directory)
+        nomad = self._nomad(cluster)
+        for job in cluster_jobs(cluster, cluster.spark):
+            if job.name == "spark-worker":
+                self._register(nomad, job)
+
+    def _status(self, name: str) -> ClusterStatus:
+        return services.cluster_status(name, self.name, self._read(name))
+
+    def _cluster_logs(self, cluster: str) -> Iterator[tuple[str, bytes]]:
+        record = self._read(cluster)
+        log = self._directory(cluster) / "agent.log"
+        if log.exists():
+            yield "nomad", log.read_bytes()[-65536:]
+        yield from services.logs(self._nomad(record))
+
+    # destroy
+
+    def _sweep(self, name: str) -> Sweep:
+        cluster = self._find(name)
+        data = Path(cluster.data) if cluster else self._directory(name) / "nomad"
+        kept = self._directory(name) / "allocations.json"
+        known = json.loads(kept.read_text("utf-8")) if kept.exists() else []
+        return Sweep(
+            data,
+            sorted({*known, *allocation_ids(data)}),
+            docker=bool(cluster and cluster.driver == "docker"),
+        )
+
+    def _destroy(self, name: str, deadline: Deadline) -> None:
+        directory = self._directory(name)
+        if not directory.exists():
+            return
+        cluster = self._find(name)
+        if cluster:
+            self._stop_jobs(cluster, deadline)
+        # The ids outlive the data directory, so that an interrupted destroy can go on.
+        ids = sorted(self._sweep(name).allocations)
+        write_private(directory / "allocations.json", json.dumps(ids))
+        if cluster:
+            self.context.say("stopping the Nomad agent")
+            agent.stop_agent(cluster)
+        self.context.say("removing what is left of it")
+        sweep = self._sweep(name)
+        sweep.run()
+        if not sweep.leftovers():
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _stop_jobs(self, cluster: NomadCluster, deadline: Deadline) -> None:
+        """Stop all jobs in an orderly way; a dead agent's tasks are swept instead."""
+        if agent.answers(cluster):
+            return
+        nomad = Nomad(cluster.address, cluster.token)
+        try:
+            self.context.say("stopping runs and jobs")
+            for job in nomad.jobs():
+                if not job.get("ParameterizedJob"):
+                    nomad.stop(job["ID"])
+
+            def ended() -> bool:
+                return all(
+                    each["ClientStatus"] in ("complete", "failed", "lost")
+                    for each in nomad.all_allocations()
+                )
+
+            orderly = Deadline(min(45.0, max(5.0, deadline.left - 15)))
+            wait_until(ended, "all tasks to end", orderly)
+        except Exception as error:
+            self.context.say(f"not all ended in an orderly way: {error}")
+
+    def _leftovers(self, name: str) -> Sequence[str]:
+        directory = self._directory(name)
+        left = self._sweep(name).leftovers()
+        if not left and directory.exists():
+            left = [f"directory {directory}"]
+        return left
+
+    # runs
+
+    def _run_file(self, cluster: str, run: str) -> Path:
+        return self._directory(cluster) / "runs" / f"{run}.json"
+
+    def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
+        cluster = self._read(spec.cluster)
+        nomad = self._nomad(cluster)
+        definition = build_definition(submission.job)
+        job = run_job(cluster, cluster.spark, definition)
+        hdfs = self._hdfs(nomad)
+        try:
+            uploads.bring(hdfs, definition, submission)
+            payload = uploads.payload(hdfs, self._directory(spec.cluster), submission)
+        except WebHdfsError as error:
+            raise UnreachableError(
+                f"The program could not be brought into the cluster: {error}",
+                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
+            ) from error
+        parent = str(job.variables["job"])
+        try:
+            registered = not nomad.job(parent).get("Stop")
+        except NotThereError:
+            registered = False
+        if not registered:
+            self._register(nomad, job)
+        child = nomad.dispatch(parent, payload, {"run": submission.run}, submission.run)
+        note = self._run_file(spec.cluster, submission.run)
+        note.parent.mkdir(exist_ok=True)
+        write_private(note, json.dumps({"child": child}))
+        return RunStatus(submission.run, RunState.PENDING)
+
+    def _child(self, cluster: str, run: str, nomad: Nomad) -> str:
+        """The dispatched job of a run, by our note or by asking Nomad for its mark."""
+        file = self._run_file(cluster, run)
+        if file.exists():
+            return str(json.loads(file.read_text("utf-8"))["child"])
+        for job in nomad.jobs("run-"):
+            if (job.get("Meta") or {}).get("run") == run and job.get("ParentID"):
+                return str(job["ID"])
+        raise self._unknown_run(cluster, run)
+
+    def _run_status(self, cluster: str, run: str) -> RunStatus:
+        nomad = self._nomad(self._read(cluster))
+        try:
+            return run_status(nomad, run, self._child(cluster, run, nomad))
+        except NotThereError:
+            raise self._unknown_run(cluster, run) from None
+
+    def _logs(
+        self, cluster: str, run: str, streams: Sequence[LogStream], follow: bool
+    ) -> Iterator[LogChunk]:
+        nomad = self._nomad(self._read(cluster))
+        child = self._child(cluster, run, nomad)
+        offsets: dict[tuple[str, LogStream], int] = {}
+        while True:
+            last = not follow or run_status(nomad, run, child).state.is_terminal
+            progress = False
+            for allocation in reversed(nomad.allocations(child)):
+                for chunk in new_output(nomad, allocation["ID"], streams, offsets):
+                    progress = True
+                    yield chunk
+            if last:
+                return
+            if not progress:
+                time.sleep(0.2)
+
+    def _cancel(self, cluster: str, run: str) -> None:
+        nomad = self._nomad(self._read(cluster))
+        nomad.stop(self._child(cluster, run, nomad))
+
+    def _reconcile(self, cluster: str) -> Sequence[RunStatus]:
+        nomad = self._nomad(self._read(cluster))
+        found = []
+        for job in nomad.jobs("run-"):
+            run = (job.get("Meta") or {}).get("run")
+            if run and job.get("ParentID"):
+                found.append(run_status(nomad, run, job["ID"]))
+        return found

@@ -1,0 +1,83 @@
+"""What is remembered of a Nomad cluster on the machine that deployed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cloudmesh.sparknomad.processes import ProcessRef, write_private
+
+__all__ = ["HOST", "NomadCluster"]
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class NomadCluster:
+    """The content of ``cluster.json``, readable by its owner alone: it holds the tokens.
+
+    Attributes:
+        data: the agent's data directory.
+        binary: the Nomad that runs it.
+        token: the ACL token of management, made before the agent knows it.
+        spark_secret: shared by the cluster's Spark processes.
+        ports: of the agent: ``http``, ``rpc``, ``serf``.
+        driver: the task driver that runs everything.
+        image_id: of the image.
+        tag: the image's name in Docker.
+        rootfs: where the image is unpacked, for the other drivers.
+        spark: the version of Spark in it.
+        workers: how many there should be.
+        cores: of each worker.
+        memory: of each worker, in bytes.
+        conf: Spark configuration of the daemons.
+        pid: of the agent.
+        created: when the agent was started.
+    """
+
+    data: str
+    binary: str
+    token: str
+    spark_secret: str
+    ports: Mapping[str, int]
+    driver: str
+    image_id: str
+    tag: str
+    rootfs: str
+    spark: str
+    workers: int
+    cores: int
+    memory: int
+    conf: Mapping[str, str] = field(default_factory=dict)
+    pid: int = 0
+    created: float = 0.0
+
+    @classmethod
+    def read(cls, directory: Path) -> NomadCluster | None:
+        """Read it, or ``None`` if it is not there."""
+        try:
+            return cls(**json.loads((directory / "cluster.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def write(self, directory: Path) -> NomadCluster:
+        """Write it, atomically."""
+        write_private(directory / "cluster.json", json.dumps(asdict(self), indent=1))
+        return self
+
+    def changed(self, **changes: Any) -> NomadCluster:
+        """A copy with other values."""
+        return replace(self, **changes)
+
+    @property
+    def agent(self) -> ProcessRef:
+        """The agent's process."""
+        return ProcessRef(self.pid, self.created)
+
+    @property
+    def address(self) -> str:
+        """The URL of Nomad's API."""
+        return f"http://{HOST}:{self.ports['http']}"

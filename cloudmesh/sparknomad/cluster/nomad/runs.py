@@ -1,0 +1,138 @@
+"""Where a run stands, read from Nomad's allocations and the driver's own outcome."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
+from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
+
+__all__ = [
+    "RUN_DIRECTORY",
+    "failure_reason",
+    "new_output",
+    "placement_reason",
+    "run_status",
+]
+
+RUN_DIRECTORY = "alloc/data/run"
+_ENDED = ("complete", "failed", "lost", "unknown")
+_NANOSECONDS = 1e9
+
+
+def run_status(nomad: Nomad, run: str, child: str) -> RunStatus:
+    """The status of a run.
+
+    Args:
+        nomad: the cluster's Nomad.
+        run: the run's id.
+        child: the id of the dispatched job.
+    """
+    job = nomad.job(child)
+    allocations = nomad.allocations(child)
+    if not allocations:
+        if job.get("Stop"):
+            return RunStatus(run, RunState.CANCELLED, "cancelled before it was started")
+        return RunStatus(run, RunState.PENDING, placement_reason(nomad.evaluations(child)))
+    latest = allocations[0]
+    ended = latest["ClientStatus"] in _ENDED
+    outcome = nomad.read_json(latest["ID"], RUN_DIRECTORY, "outcome.json")
+    status = status_from_outcome(run, outcome) if outcome else None
+    if status and status.state.is_terminal:
+        return status
+    if ended:
+        return _ended(run, job, latest, status)
+    if status:
+        return status
+    state = RunState.STAGING if latest["ClientStatus"] == "running" else RunState.PENDING
+    return RunStatus(run, state, _waiting_reason(latest))
+
+
+def _ended(
+    run: str, job: Mapping[str, Any], allocation: Mapping[str, Any], status: RunStatus | None
+) -> RunStatus:
+    """A run whose driver ended without saying how."""
+    finished = allocation.get("ModifyTime", 0) / _NANOSECONDS or None
+    known = replace(status, finished=finished) if status else RunStatus(run, RunState.LOST)
+    known = replace(known, finished=finished)
+    stopped = job.get("Stop") or allocation.get("DesiredStatus") == "stop"
+    if stopped and allocation["ClientStatus"] != "lost":
+        return replace(known, state=RunState.CANCELLED, reason="cancelled")
+    if allocation["ClientStatus"] in ("lost", "unknown"):
+        reason = "the host that ran the driver was lost"
+        return replace(known, state=RunState.LOST, reason=reason)
+    return replace(known, state=RunState.FAILED, reason=failure_reason(allocation))
+
+
+def _events(allocation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    states = allocation.get("TaskStates") or {}
+    return [event for task in states.values() for event in task.get("Events") or ()]
+
+
+def failure_reason(allocation: Mapping[str, Any]) -> str:
+    """Why an allocation failed, in words for a person."""
+    reason = str(allocation.get("ClientDescription") or "the driver ended without a reason")
+    for event in _events(allocation):
+        details = event.get("Details") or {}
+        if event["Type"] in ("Driver Failure", "Setup Failure", "Failed Validation"):
+            reason = _explain_driver(str(event.get("DisplayMessage") or event["Type"]))
+        elif event["Type"] == "Terminated" and details.get("exit_code") not in ("0", None):
+            if details.get("oom_killed") == "true":
+                reason = "out of memory: the driver's container was full; give it more memory"
+            else:
+                reason = f"the driver was killed (exit code {details['exit_code']})"
+    return reason
+
+
+def _explain_driver(message: str) -> str:
+    if re.search(r"pull|No such image|not found.*image", message):
+        return f"image missing: {message}"
+    return f"the driver could not be started: {message}"
+
+
+def _waiting_reason(allocation: Mapping[str, Any]) -> str:
+    """What an allocation that has not begun waits for."""
+    for event in reversed(_events(allocation)):
+        if event["Type"] in ("Driver Failure", "Setup Failure", "Restarting"):
+            return str(event.get("DisplayMessage") or event["Type"])
+    return ""
+
+
+def placement_reason(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """Why Nomad has not found a host; empty if it has not tried yet."""
+    for evaluation in evaluations:
+        for failed in (evaluation.get("FailedTGAllocs") or {}).values():
+            causes = [
+                f"{name} exhausted on {count} host{'s' if count > 1 else ''}"
+                for name, count in (failed.get("DimensionExhausted") or {}).items()
+            ]
+            causes += [
+                f"{name} on {count} host{'s' if count > 1 else ''}"
+                for name, count in (failed.get("ConstraintFiltered") or {}).items()
+            ]
+            return "waits for room: " + (", ".join(causes) or "no host is ready")
+    return ""
+
+
+def new_output(
+    nomad: Nomad,
+    allocation: str,
+    streams: Sequence[LogStream],
+    offsets: dict[tuple[str, LogStream], int],
+) -> Iterator[LogChunk]:
+    """What was written since the offsets, which are moved on."""
+    sizes = nomad.sizes(allocation, RUN_DIRECTORY)
+    for stream in streams:
+        size, key = sizes.get(stream.value, 0), (allocation, stream)
+        while offsets.get(key, 0) < size:
+            offset = offsets.get(key, 0)
+            path = f"{RUN_DIRECTORY}/{stream.value}"
+            data = nomad.read(allocation, path, offset, size - offset)
+            if not data:
+                return
+            offsets[key] = offset + len(data)
+            yield LogChunk(stream, data)

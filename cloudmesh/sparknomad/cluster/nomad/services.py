@@ -1,0 +1,178 @@
+"""The cluster's own services as they are now: asked of Nomad, of Spark and of HDFS."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad import agent
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, tasks_of
+from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
+from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
+from cloudmesh.sparknomad.specs import ClusterSpec
+
+__all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb"]
+
+_ENDPOINTS = {
+    "spark-master": ("Spark master", "spark://{}"),
+    "spark-master-ui": ("Spark master UI", "http://{}"),
+    "spark-worker-ui": ("Spark worker UI", "http://{}"),
+    "spark-history": ("Spark History Server", "http://{}"),
+    "hdfs": ("HDFS", "hdfs://{}"),
+    "hdfs-http": ("HDFS NameNode UI", "http://{}"),
+}
+
+
+def memory_mb(spec: ClusterSpec) -> int:
+    """What a cluster's own tasks and two drivers ask of Nomad, in MiB."""
+    worker = int(spec.memory // 1024**2 * 1.25) + 768 + 640
+    return 3 * 768 + spec.workers * worker + 2 * 1768
+
+
+def _get(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def live_datanodes(nomad: Nomad) -> int:
+    """How many DataNodes the NameNode can write to."""
+    query = "Hadoop:service=NameNode,name=FSNamesystem"
+    for address in nomad.service("hdfs-http"):
+        try:
+            beans = _get(f"http://{address}/jmx?qry={query}")["beans"]
+            status = _get(f"http://{address}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
+            safe_mode = status["beans"][0].get("Safemode") if status["beans"] else "?"
+            if beans and not safe_mode:
+                return int(beans[0]["NumLiveDataNodes"])
+        except (OSError, ValueError, KeyError, IndexError):
+            continue
+    return 0
+
+
+def _live_workers(nomad: Nomad) -> int:
+    for address in nomad.service("spark-master-ui"):
+        try:
+            return int(_get(f"http://{address}/json/")["aliveworkers"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0
+
+
+def cluster_status(name: str, provider: str, cluster: NomadCluster) -> ClusterStatus:
+    """What there is of a cluster."""
+    nomad = Nomad(cluster.address, cluster.token)
+    problem = agent.answers(cluster, nomad)
+    agent_part = Component(
+        "nomad", "nomad", not problem, cluster.address, problem or f"process {cluster.pid}"
+    )
+    if problem:
+        return ClusterStatus(
+            name,
+            provider,
+            ClusterState.STOPPED,
+            0,
+            cluster.workers,
+            (agent_part,),
+            {},
+            f"the Nomad agent does not serve: {problem}; deploy it again",
+        )
+    try:
+        return _serving_status(name, provider, cluster, nomad, agent_part)
+    except UnreachableError as error:
+        return ClusterStatus(
+            name, provider, ClusterState.DEGRADED, 0, cluster.workers, reason=error.message
+        )
+
+
+def _serving_status(
+    name: str, provider: str, cluster: NomadCluster, nomad: Nomad, agent_part: Component
+) -> ClusterStatus:
+    parts, problems = [agent_part], []
+    for job in SERVICE_JOBS:
+        found, problem = _job_parts(nomad, job)
+        parts += found
+        if problem:
+            problems.append(problem)
+    workers, datanodes = _live_workers(nomad), live_datanodes(nomad)
+    if workers != cluster.workers:
+        problems.append(f"{workers} of {cluster.workers} workers are there")
+    if datanodes < min(cluster.workers, 1):
+        problems.append("HDFS has no DataNode")
+    endpoints = _endpoints(nomad, cluster)
+    if "Spark History Server" not in endpoints:
+        problems.append("the History Server is not there")
+    state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
+    return ClusterStatus(
+        name,
+        provider,
+        state,
+        workers,
+        cluster.workers,
+        tuple(parts),
+        endpoints,
+        "; ".join(problems),
+    )
+
+
+def _job_parts(nomad: Nomad, job: str) -> tuple[list[Component], str]:
+    try:
+        allocations = [a for a in nomad.allocations(job) if a["DesiredStatus"] == "run"]
+    except NotThereError:
+        return [], f"Nomad job {job} is not registered"
+    parts, waiting = [], []
+    for allocation in allocations:
+        if allocation["ClientStatus"] == "pending":
+            waiting.append(f"{job} is being started")
+        for task, state in sorted((allocation.get("TaskStates") or {}).items()):
+            running = state["State"] == "running" and not _restarting(state)
+            detail = f"allocation {allocation['ID'][:8]}"
+            if not running:
+                detail += f", {_last_event(state)}"
+                waiting.append(f"{task}: {_last_event(state)}")
+            parts.append(Component(task, f"{task}-{allocation['ID'][:8]}", running, "", detail))
+    if not allocations:
+        return parts, f"Nomad has not placed {job}"
+    return parts, "; ".join(waiting[:3])
+
+
+def _restarting(state: Mapping[str, Any]) -> bool:
+    events = state.get("Events") or []
+    return bool(events) and events[-1]["Type"] == "Restarting"
+
+
+def _last_event(state: Mapping[str, Any]) -> str:
+    events = state.get("Events") or []
+    return str(events[-1].get("DisplayMessage") or events[-1]["Type"]) if events else "waiting"
+
+
+def _endpoints(nomad: Nomad, cluster: NomadCluster) -> dict[str, str]:
+    endpoints = {"Nomad": cluster.address}
+    for service, (title, form) in _ENDPOINTS.items():
+        addresses = sorted(nomad.service(service))
+        for number, address in enumerate(addresses, start=1):
+            suffix = f" {number}" if len(addresses) > 1 else ""
+            endpoints[title + suffix] = form.format(address)
+    return endpoints
+
+
+def logs(nomad: Nomad) -> Iterator[tuple[str, bytes]]:
+    """The last output of every server of the cluster."""
+    for job in SERVICE_JOBS:
+        try:
+            allocations = nomad.allocations(job)
+        except ClusterError:
+            continue
+        for allocation in allocations:
+            if allocation["DesiredStatus"] != "run":
+                continue
+            for task in tasks_of(allocation):
+                name = f"{task}-{allocation['ID'][:8]}"
+                for stream in ("stdout", "stderr"):
+                    data = nomad.task_log(allocation["ID"], task, stream)
+                    if data:
+                        yield name, data

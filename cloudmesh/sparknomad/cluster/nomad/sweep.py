@@ -1,0 +1,178 @@
+"""What an agent that was stopped, or killed, leaves behind: found, ended and proven gone.
+
+Nothing is touched that does not carry this cluster's own marks: the ids of its allocations,
+or its data directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cloudmesh.sparknomad.processes import ProcessRef
+
+__all__ = ["Sweep", "allocation_ids"]
+
+_ROUNDS = 100
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def allocation_ids(data: Path) -> list[str]:
+    """The ids of all allocations that a data directory holds."""
+    alloc = data / "alloc"
+    try:
+        return sorted(path.name for path in alloc.iterdir() if len(path.name) == 36)
+    except OSError:
+        return []
+
+
+class Sweep:
+    """The traces of one cluster on this machine.
+
+    Args:
+        data: its agent's data directory.
+        allocations: the ids of its allocations.
+        docker: whether its tasks are containers.
+    """
+
+    def __init__(self, data: Path, allocations: Sequence[str], *, docker: bool) -> None:
+        self.data = data
+        self.allocations = frozenset(allocations)
+        self.docker = docker
+
+    def run(self) -> None:
+        """End and remove all traces; what can't be removed is told by `leftovers`."""
+        self._remove_containers()
+        for _ in range(_ROUNDS):
+            found = self.processes()
+            if not found:
+                break
+            for process in found:
+                _kill(process)
+            time.sleep(0.05)
+        for _ in range(_ROUNDS):
+            mounts = self.mounts()
+            if not mounts:
+                break
+            for mount in sorted(mounts, key=len, reverse=True):
+                subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
+        for _ in range(_ROUNDS):
+            groups = self.control_groups()
+            if not groups:
+                break
+            for group in groups:
+                _remove_group(group)
+            time.sleep(0.02)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def leftovers(self) -> list[str]:
+        """What is still there, each for a person."""
+        left = [f"process {process.pid}" for process in self.processes()]
+        left += [f"container {container}" for container in self.containers()]
+        left += [f"mount {mount}" for mount in self.mounts()]
+        left += [f"control group {group}" for group in self.control_groups()]
+        return left + ([f"directory {self.data}"] if self.data.exists() else [])
+
+    # containers
+
+    def containers(self) -> list[str]:
+        """The ids of Docker's containers of our allocations, also of those that have ended."""
+        if not self.docker:
+            return []
+        label = "com.hashicorp.nomad.alloc_id"
+        template = f'{{{{.ID}}}} {{{{.Label "{label}"}}}}'
+        command = ["docker", "ps", "--all", "--filter", f"label={label}", "--format", template]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        pairs = [line.split() for line in done.stdout.splitlines()]
+        return [pair[0] for pair in pairs if len(pair) == 2 and pair[1] in self.allocations]
+
+    def _remove_containers(self) -> None:
+        found = self.containers()
+        if found:
+            command = ["docker", "rm", "--force", "--volumes", *found]
+            subprocess.run(command, capture_output=True, check=False)
+
+    # processes
+
+    def processes(self) -> list[ProcessRef]:
+        """The agent, its executors and log collectors, and the tasks."""
+        import psutil
+
+        found = []
+        for process in psutil.process_iter():
+            if process.pid in (1, os.getpid()):
+                continue
+            with contextlib.suppress(psutil.Error, OSError):
+                if self._is_ours(process.pid):
+                    found.append(ProcessRef(process.pid, process.create_time()))
+        return [process for process in found if process.alive]
+
+    def _is_ours(self, pid: int) -> bool:
+        place = Path("/proc") / str(pid)
+        groups = (place / "cgroup").read_text("utf-8")
+        if any(f"/{identity}." in groups for identity in self.allocations):
+            return True
+        environment = (place / "environ").read_bytes()
+        for variable in environment.split(b"\0"):
+            name, _, value = variable.partition(b"=")
+            if name == b"NOMAD_ALLOC_ID" and value.decode() in self.allocations:
+                return True
+        mark = f"{self.data}/"
+        words = (place / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        if "nomad" not in Path(words[0] or "-").name:
+            return False
+        if any(mark in word or f"{self.data.parent}/agent.json" in word for word in words):
+            return True
+        return any(mark in target for target in _open_files(place))
+
+    # mounts
+
+    def mounts(self) -> list[str]:
+        """What is mounted below the data directory."""
+        mark = f"{self.data}/"
+        lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+        targets = [_unescape(line.split(" ")[1]) for line in lines]
+        return [target for target in targets if target.startswith(mark)]
+
+    # control groups
+
+    def control_groups(self) -> list[Path]:
+        """The control groups of our allocations, in every hierarchy."""
+        found = []
+        for parent in (*_CGROUPS.glob("*/nomad"), *_CGROUPS.glob("nomad.slice/*")):
+            with contextlib.suppress(OSError):
+                for group in parent.iterdir():
+                    if group.is_dir() and group.name[:36] in self.allocations:
+                        found.append(group)
+        return found
+
+
+def _kill(process: ProcessRef) -> None:
+    if process.alive and process.pid > 1:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, 9)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+
+
+def _open_files(place: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for descriptor in (place / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield str(descriptor.readlink())
+
+
+def _unescape(target: str) -> str:
+    """Undo the octal escapes that the kernel writes for blanks in mount points."""
+    return target.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def _remove_group(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(directory).rmdir()
