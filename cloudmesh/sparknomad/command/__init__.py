@@ -1,0 +1,1 @@
+"""cms's entry to this plugin."""

@@ -1,0 +1,26 @@
+"""What each command does: read its options, call the manager, write the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cloudmesh.sparknomad.commands import (
+    cluster_commands,
+    image_commands,
+    job_commands,
+    machine_commands,
+)
+from cloudmesh.sparknomad.commands.shared import Arguments
+
+__all__ = ["COMMANDS"]
+
+_GROUPS = {
+    "": machine_commands.VERBS,
+    "cluster": cluster_commands.VERBS,
+    "image": image_commands.VERBS,
+    "job": job_commands.VERBS,
+}
+
+COMMANDS: dict[tuple[str, str], Callable[[Arguments], int]] = {
+    (group, verb): function for group, verbs in _GROUPS.items() for verb, function in verbs.items()
+}

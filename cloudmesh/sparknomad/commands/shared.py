@@ -1,0 +1,79 @@
+"""What all commands share: reading options, showing plans, telling what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudmesh.sparknomad.errors import InputError
+from cloudmesh.sparknomad.manager import Sparknomad
+from cloudmesh.sparknomad.model import Plan
+from cloudmesh.sparknomad.output import Output
+from cloudmesh.sparknomad.progress import Progress
+from cloudmesh.sparknomad.units import parse_duration
+
+__all__ = [
+    "Arguments",
+    "make_manager",
+    "make_output",
+    "number_of",
+    "show_plan",
+    "tell",
+    "timeout_of",
+]
+
+Arguments = Mapping[str, Any]
+
+
+def make_manager(arguments: Arguments) -> Sparknomad:
+    """The manager, with progress on standard error."""
+    return Sparknomad(say=Progress(quiet=arguments["--quiet"]).say)
+
+
+def make_output(arguments: Arguments) -> Output:
+    """Where answers go, in the format that was asked for."""
+    return Output(arguments["--output"])
+
+
+def timeout_of(arguments: Arguments, default: float | None) -> float | None:
+    """``--timeout`` in seconds."""
+    text = arguments["--timeout"]
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"--timeout={text}: {error}.") from None
+
+
+def number_of(arguments: Arguments, name: str) -> int | None:
+    """An option's whole number."""
+    text = arguments[name]
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{name}: {text!r} is not a whole number.") from None
+
+
+def show_plan(output: Output, plan: Plan) -> int:
+    """Write a plan; the exit code is returned."""
+    if not output.is_table:
+        output.data(plan)
+        return 0
+    print(f"Would {plan.title}:")
+    for number, step in enumerate(plan.steps, start=1):
+        print(f"{number:3}. {step.title}")
+        for line in step.body.splitlines():
+            print(f"       {line}")
+    return 0
+
+
+def tell(arguments: Arguments, manager: Sparknomad, message: str, key: str, argument: str) -> None:
+    """Say that something is removed: in words, or as an object for programs."""
+    output = make_output(arguments)
+    if output.is_table:
+        manager.say(message)
+    else:
+        output.data({key: arguments[argument], "state": "removed"})

@@ -1,0 +1,1 @@
+"""Jobs: parameters, files, runs."""

@@ -1,0 +1,113 @@
+"""The manual of the command, as docopt reads it."""
+
+from __future__ import annotations
+
+__all__ = ["MANUAL", "PROGRAM"]
+
+PROGRAM = "sparknomad"
+
+MANUAL = """\
+sparknomad: run Spark pipelines on a Nomad cluster that you deploy anywhere.
+
+Usage:
+  sparknomad setup [--dry-run] [options]
+  sparknomad doctor [options]
+  sparknomad cluster deploy [NAME] [--spec=SPEC] [--provider=PROVIDER] [--workers=N] [--cores=N]
+                            [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER]
+                            [--timeout=DURATION] [--dry-run] [options]
+  sparknomad cluster list [options]
+  sparknomad cluster status [NAME] [options]
+  sparknomad cluster scale NAME N [--timeout=DURATION] [options]
+  sparknomad cluster ui [NAME] [options]
+  sparknomad cluster logs [NAME] [options]
+  sparknomad cluster destroy [NAME] [--force] [--timeout=DURATION] [options]
+  sparknomad image build [NAME] [--spec=SPEC] [--spark=VERSION] [--base=BASE]
+                         [--requirements=REQS] [--variant=VARIANT] [--dry-run] [options]
+  sparknomad image list [options]
+  sparknomad image inspect IMAGE [options]
+  sparknomad image check IMAGE [options]
+  sparknomad image save IMAGE PATH [options]
+  sparknomad image remove IMAGE [options]
+  sparknomad job define SPEC [options]
+  sparknomad job list [options]
+  sparknomad job show JOB [options]
+  sparknomad job remove JOB [options]
+  sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--detach]
+                         [--timeout=DURATION] [--dry-run] [options]
+  sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
+  sparknomad job status RUN [options]
+  sparknomad job logs RUN [--follow] [options]
+  sparknomad job wait RUN [--timeout=DURATION] [options]
+  sparknomad job cancel RUN [options]
+  sparknomad job report RUN [options]
+  sparknomad completion SHELL
+  sparknomad --version
+  sparknomad -h | --help
+
+Set up:
+  setup             Find or install Nomad, Java and Spark; say what was done and where it lies.
+  doctor            Show what is here, what is missing and what to do about it.
+  completion SHELL  Print the completion script for bash or zsh.
+
+Clusters (NAME is `default` unless given):
+  deploy            Make a cluster, or complete, repair or change the one of that name.
+  list, status      Show clusters; show one with its parts, asked of what runs it.
+  scale             Change the number of workers.
+  ui                Print the address of every web page.
+  logs              Print the last output of every part.
+  destroy           End a cluster, its runs and its data, and prove that nothing is left.
+
+Images (the standalone Spark runtime):
+  build             Build an image, check it, and load it into Docker where that runs.
+  list, inspect     Show images; show one with its versions.
+  check             Start an image, run a small job in it, load every storage connector.
+  save              Write an image as an archive that `docker load` reads.
+  remove            Remove an image.
+
+Jobs (JOB is a defined job's name, a job file, or a program .py or .jar):
+  define, list      Remember a job file under its name; show what is defined.
+  show, remove      Show a job; forget it.
+  run               Run a job and show its output; exit code 3 if the run failed.
+  runs, status      Show the history of runs; show one.
+  logs              Print a run's output: standard output and standard error apart.
+  wait, cancel      Wait until a run has ended; end it.
+  report            Show what a run did: time, bytes, records, tasks.
+
+Options:
+  --output=FORMAT       For every command: table, json or yaml [default: table].
+  --quiet               For every command: print no progress.
+  --spec=SPEC           A YAML file with a cluster's or an image's fields.
+  --provider=PROVIDER   What runs the cluster: nomad (default) or local.
+  --workers=N           Number of Spark workers (default 2).
+  --cores=N             Cores of each worker (default 1).
+  --memory=SIZE         Memory that each worker offers, such as 2g (default 2g).
+  --image=IMAGE         Name of the image to run (default: default).
+  --driver=DRIVER       Nomad's task driver: auto, docker, exec or raw_exec (default auto).
+  --timeout=DURATION    Give up after, such as 90s or 15m; for `job run`: end the run after.
+  --force               Also while runs are not finished.
+  --spark=VERSION       Spark line: 4.1 (default) or 3.5.
+  --base=BASE           debian (default), or the name of a Docker image.
+  --requirements=REQS   A file of Python requirements, as pip reads it.
+  --variant=VARIANT     slim (default), or full with ML, GraphX, Hive, RocksDB, K8s and YARN.
+  --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
+  --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
+  --detach              Print the run's id and return at once.
+  --job=JOB             Only runs of this job.
+  --state=STATE         Only runs in this state: pending, staging, running, succeeded, failed,
+                        cancelled or lost.
+  --limit=N             At most so many runs; `all` for every one (default 50).
+  --follow              Go on until the run has ended.
+  --dry-run             Show what would be done; touch nothing.
+  -h, --help            Show this.
+  --version             Show the version.
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 the run itself failed   4 not found   130 interrupted
+
+Examples:
+  cms sparknomad cluster deploy --workers=3 --memory=4g
+  cms sparknomad image build --requirements=requirements.txt
+  cms sparknomad job run examples/delays.yaml --param input=flights.csv
+  cms sparknomad job run wordcount.py --param input=README.md --cluster=local
+  cms sparknomad job runs --state=failed --output=json
+"""
