@@ -1,0 +1,97 @@
+"""Servers and directories that tests share; each is started once, and only when needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudmesh.sparknomad.image.builder import Images
+from cloudmesh.sparknomad.image.docker import daemon_problem
+from cloudmesh.sparknomad.model import ImageRecord
+from cloudmesh.sparknomad.paths import Paths
+from cloudmesh.sparknomad.specfile import build_spec
+from cloudmesh.sparknomad.specs import ImageSpec
+
+
+def require(condition: object, what: str) -> None:
+    """Skip where a program is missing; in continuous integration that is a failure."""
+    if condition:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"continuous integration should have {what}")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """The cache of this user: Spark, Nomad and image layers are made once."""
+    return Paths.from_environment().cache
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """A Docker daemon: the one that answers, or one of our own in a temporary directory."""
+    if not daemon_problem():
+        yield os.environ.get("DOCKER_HOST", "")
+        return
+    require(shutil.which("dockerd"), "dockerd (Debian: apt-get install docker.io)")
+    require(os.geteuid() == 0, "root, to start a Docker daemon")
+    directory = Path(tempfile.mkdtemp(prefix="sn-docker-", dir="/tmp"))
+    address = f"unix://{directory}/s"
+    options = ["--data-root", "r", "--exec-root", "e", "--pidfile", "p"]
+    options[1::2] = [str(directory / name) for name in options[1::2]]
+    network = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+    log = (directory / "log").open("wb")
+    daemon = subprocess.Popen(
+        ["dockerd", "-H", address, *options, *network], stdout=log, stderr=log
+    )
+    before = os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = address
+    try:
+        give_up = time.monotonic() + 60
+        while daemon_problem():
+            assert daemon.poll() is None, (directory / "log").read_text()[-2000:]
+            assert time.monotonic() < give_up, "dockerd did not answer within 60 s"
+            time.sleep(0.1)
+        yield address
+    finally:
+        if before is None:
+            del os.environ["DOCKER_HOST"]
+        else:
+            os.environ["DOCKER_HOST"] = before
+        daemon.terminate()
+        try:
+            daemon.wait(60)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+        log.close()
+        _unmount_below(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _unmount_below(directory: Path) -> None:
+    """dockerd leaves its network namespace's mount behind."""
+    targets = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for target in sorted((t for t in targets if t.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "-l", target], check=False)
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Tests of drivers without Docker enter the image as root."""
+    require(os.geteuid() == 0, "root")
+
+
+@pytest.fixture(scope="session")
+def image(cache: Path) -> ImageRecord:
+    """The default image, built if it is not there."""
+    require(shutil.which("mmdebstrap"), "mmdebstrap (Debian: apt-get install mmdebstrap)")
+    return Images(cache, print).build(build_spec(ImageSpec, {"image": "default"}))
