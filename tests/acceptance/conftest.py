@@ -1,0 +1,108 @@
+"""The command as a user calls it: a subprocess with a configuration directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command returned, printed and told."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Standard output as JSON."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Command:
+    """``cms sparknomad`` with a configuration directory, a cache and a working directory."""
+
+    home: Path
+    cache: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = ("PATH", "LANG", "DOCKER_HOST", "PIP_INDEX_URL", "PIP_CERT", "SSL_CERT_FILE")
+        return {
+            **{name: os.environ[name] for name in kept if name in os.environ},
+            "HOME": str(self.home),
+            "CLOUDMESH_CONFIG_DIR": str(self.home / ".cloudmesh"),
+            "SPARKNOMAD_CACHE": str(self.cache),
+            "PYTHONWARNINGS": "error::ResourceWarning",
+        }
+
+    def words(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("cms")), "sparknomad", *arguments]
+
+    def __call__(self, *arguments: str, **environment: str) -> Done:
+        done = subprocess.run(
+            self.words(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+            env={**self.environment, **environment},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *arguments: str) -> Done:
+        """Run, and expect that it works."""
+        done = self(*arguments)
+        assert done.code == 0, f"{arguments}: {done}"
+        return done
+
+    def killed(self, seconds: float, *arguments: str, number: int = signal.SIGKILL) -> int:
+        """Run for a while at most, then kill; the return code as the shell tells it."""
+        process = subprocess.Popen(
+            self.words(*arguments),
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            return process.wait(60)
+
+
+def ended(command: Command) -> Iterator[Command]:
+    """Give a command, and end what its tests have left."""
+    yield command
+    clusters = command.home / ".cloudmesh" / "sparknomad" / "clusters"
+    for directory in clusters.iterdir() if clusters.is_dir() else ():
+        if directory.is_dir():
+            done = command("cluster", "destroy", directory.name, "--force")
+            assert done.code == 0, done
+
+
+@pytest.fixture
+def command(tmp_path: Path, cache: Path) -> Iterator[Command]:
+    yield from ended(Command(tmp_path, cache))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Command]:
+    """A command whose embedded cluster serves the tests of a module."""
+    yield from ended(Command(tmp_path_factory.mktemp("shared"), cache))
