@@ -1,0 +1,63 @@
+# Everything here works from a fresh clone on Debian as root, with Python 3.11, git and make.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+VENV := .venv
+RUN := "$(CURDIR)/$(VENV)/bin"
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
+
+.PHONY: demo
+demo: ## Deploy Nomad, build the image, run the flights job, show its report, tear down (KEEP=1 keeps)
+	@scripts/bootstrap demo
+	@scripts/demo
+
+.PHONY: test
+test: ## Set up what the tests need and run all of them
+	@scripts/bootstrap test
+	@scripts/test
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no server (under a minute)
+	@scripts/bootstrap unit
+	@$(RUN)/python -m pytest tests/unit tests/conformance -q -m "not nomad and not spark and not slow"
+
+.PHONY: test-slow
+test-slow: ## Run the tests that take many minutes, such as building Nomad from its source
+	@scripts/bootstrap test
+	@$(RUN)/python -m pytest -q -m slow
+
+.PHONY: lint
+lint: ## Check format, lint, types, layers and generated files
+	@scripts/bootstrap unit
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy -p cloudmesh.sparknomad
+	@$(RUN)/lint-imports
+	@$(RUN)/python scripts/make_reference.py --check
+
+.PHONY: format
+format: ## Format the code, and mend what the linter can
+	@scripts/bootstrap unit
+	@$(RUN)/ruff check --fix -q .
+	@$(RUN)/ruff format .
+
+.PHONY: reference
+reference: ## Generate docs/reference, the JSON Schemas and the README's manual from the code
+	@scripts/bootstrap unit
+	@$(RUN)/python scripts/make_reference.py
+
+.PHONY: benchmark
+benchmark: ## Measure against the bare tools; results go to benchmarks/results
+	@scripts/bootstrap test
+	@scripts/benchmark
+
+.PHONY: package
+package: ## Build the wheel and the source distribution into dist/
+	@scripts/bootstrap unit
+	@$(RUN)/python -m build --no-isolation --outdir dist .
+
+.PHONY: clean
+clean: ## Remove what was made in this directory; caches in the home directory stay
+	rm -rf $(VENV) build dist .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

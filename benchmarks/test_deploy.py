@@ -1,0 +1,166 @@
+"""Deploy and destroy against the same Nomad and HCL, by hand with the plain ``nomad`` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Comparison, Tool
+
+from cloudmesh.sparknomad.cluster.nomad.agent import agent_configuration
+from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
+from cloudmesh.sparknomad.processes import free_ports
+
+pytestmark = pytest.mark.nomad
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+
+
+class ByHand:
+    """What a Nomad user would type: agent, bootstrap, variable, four jobs; then their end."""
+
+    def __init__(self, record: dict[str, Any], directory: Path) -> None:
+        self.record = record
+        self.directory = directory
+        self.agent: subprocess.Popen[bytes] | None = None
+
+    def nomad(self, *words: str, check: bool = True) -> str:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "NOMAD_ADDR": self.cluster.address,
+            "NOMAD_TOKEN": self.cluster.token,
+            "HOME": str(self.directory),
+        }
+        done = subprocess.run(
+            [self.cluster.binary, *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=check,
+            cwd=self.directory,
+        )
+        return done.stdout
+
+    def deploy(self) -> None:
+        ports = dict(zip(("http", "rpc", "serf"), free_ports(3), strict=True))
+        data = self.directory / "nomad"
+        self.cluster = NomadCluster(**self.record).changed(
+            ports=ports, data=str(data), token=str(uuid.uuid4())
+        )
+        data.mkdir(parents=True)
+        config = agent_configuration("hand", self.cluster, memory_mb=16_000, docker_endpoint="")
+        (self.directory / "agent.json").write_text(json.dumps(config))
+        log = (self.directory / "agent.log").open("wb")
+        self.agent = subprocess.Popen(
+            [self.cluster.binary, "agent", "-config=agent.json"],
+            stdout=log,
+            stderr=log,
+            cwd=self.directory,
+            env={"PATH": os.environ["PATH"]},
+            start_new_session=True,
+        )
+        (self.directory / "token").write_text(self.cluster.token)
+        self.until(lambda: self.nomad("operator", "api", "/v1/status/leader", check=False).strip())
+        self.nomad("acl", "bootstrap", "token")
+        self.until(lambda: '"ready"' in self.nomad("operator", "api", "/v1/nodes", check=False))
+        secret = f"spark_secret={self.cluster.spark_secret}"
+        self.nomad("var", "put", "-force", "nomad/jobs", secret)
+        for job in cluster_jobs(self.cluster, self.cluster.spark):
+            if job.name == "spark-history":
+                self.until(self.hdfs_is_ready)
+                self.make_directories()
+            (self.directory / "job.hcl").write_text(job.hcl)
+            (self.directory / "job.vars").write_text(hcl_variables(job.variables))
+            self.nomad("job", "run", "-detach", "-var-file=job.vars", "job.hcl")
+        self.until(self.is_whole)
+
+    def service(self, name: str) -> str:
+        told = self.nomad("service", "info", "-json", name, check=False)
+        entries = json.loads(told) if told.startswith("[") else []
+        return f"{entries[0]['Address']}:{entries[0]['Port']}" if entries else ""
+
+    def get(self, service: str, path: str) -> Any:
+        address = self.service(service)
+        if not address:
+            return {}
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return {}
+
+    def hdfs_is_ready(self) -> bool:
+        beans = self.get("hdfs-http", "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystem")
+        listed = beans.get("beans") or [{}]
+        return bool(listed[0].get("NumLiveDataNodes"))
+
+    def make_directories(self) -> None:
+        for name in ("artifacts", "inputs", "events", "runs"):
+            url = f"http://{self.service('hdfs-http')}/webhdfs/v1/sparknomad/{name}"
+            request = urllib.request.Request(f"{url}?op=MKDIRS&user.name=spark", method="PUT")
+            urllib.request.urlopen(request, timeout=20).close()
+
+    def is_whole(self) -> bool:
+        workers = self.get("spark-master-ui", "/json/").get("aliveworkers") == self.cluster.workers
+        return workers and '"running"' in self.nomad(
+            "operator", "api", "/v1/job/spark-history/allocations"
+        )
+
+    @staticmethod
+    def until(probe: Any) -> None:
+        give_up = time.monotonic() + 180
+        while not probe():
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+
+    def destroy(self) -> None:
+        for job in ("spark-history", "spark-worker", "spark-master", "hdfs"):
+            self.nomad("job", "stop", "-detach", job)
+        ended = '"ClientStatus":"running"'
+        self.until(lambda: ended not in self.nomad("operator", "api", "/v1/allocations"))
+        assert self.agent is not None
+        self.agent.send_signal(signal.SIGTERM)
+        self.agent.wait(60)
+        # Nobody would type this: it only keeps this machine clean, and is not measured.
+
+    def clean(self) -> None:
+        data = self.directory / "nomad"
+        Sweep(data, allocation_ids(data), docker=False).run()
+        shutil.rmtree(self.directory)
+
+
+def test_deploy_and_destroy(tool: Tool, tmp_path: Path, results: list[dict[str, Any]]) -> None:
+    home = tool.home / ".cloudmesh/sparknomad/clusters/default/cluster.json"
+    tool("sparknomad", "cluster", "deploy", "--driver=exec", "--quiet")
+    record = json.loads(home.read_text())
+    tool("sparknomad", "cluster", "destroy", "--quiet")
+    deploy = Comparison("cluster deploy", "at most 1.1 of the plain nomad command")
+    destroy = Comparison("cluster destroy", "at most 1.1 of the plain nomad command")
+    for number in range(ROUNDS):
+        hand = ByHand(record, tmp_path / f"hand-{number}")
+        hand.directory.mkdir()
+        sides = [
+            (
+                "ours",
+                lambda: tool("sparknomad", "cluster", "deploy", "--driver=exec", "--quiet"),
+                lambda: tool("sparknomad", "cluster", "destroy", "--quiet"),
+            ),
+            ("plain", hand.deploy, hand.destroy),
+        ]
+        for name, begin, end in sides if number % 2 == 0 else reversed(sides):
+            deploy.alternate(1, **{name: begin})
+            destroy.alternate(1, **{name: end})
+        hand.clean()
+    for comparison in (deploy, destroy):
+        comparison.seconds = {name: comparison.seconds[name] for name in ("ours", "plain")}
+        results.append(comparison.summary())
