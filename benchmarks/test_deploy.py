@@ -111,10 +111,9 @@ class ByHand:
             urllib.request.urlopen(request, timeout=20).close()
 
     def is_whole(self) -> bool:
-        workers = self.get("spark-master-ui", "/json/").get("aliveworkers") == self.cluster.workers
-        return workers and '"running"' in self.nomad(
-            "operator", "api", "/v1/job/spark-history/allocations"
-        )
+        workers = self.get("spark-master-ui", "/json/").get("aliveworkers")
+        history = self.get("spark-history", "/api/v1/version")
+        return workers == self.cluster.workers and bool(history)
 
     @staticmethod
     def until(probe: Any) -> None:

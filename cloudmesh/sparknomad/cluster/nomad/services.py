@@ -63,6 +63,16 @@ def _live_workers(nomad: Nomad) -> int:
     return 0
 
 
+def _history_answers(nomad: Nomad) -> bool:
+    """Whether the History Server serves: Nomad lists a service before its port is open."""
+    for address in nomad.service("spark-history"):
+        try:
+            return bool(_get(f"http://{address}/api/v1/version"))
+        except (OSError, ValueError):
+            continue
+    return False
+
+
 def cluster_status(name: str, provider: str, cluster: NomadCluster) -> ClusterStatus:
     """What there is of a cluster."""
     nomad = Nomad(cluster.address, cluster.token)
@@ -103,9 +113,9 @@ def _serving_status(
         problems.append(f"{workers} of {cluster.workers} workers are there")
     if datanodes < min(cluster.workers, 1):
         problems.append("HDFS has no DataNode")
+    if not _history_answers(nomad):
+        problems.append("the History Server does not answer")
     endpoints = _endpoints(nomad, cluster)
-    if "Spark History Server" not in endpoints:
-        problems.append("the History Server is not there")
     state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
     return ClusterStatus(
         name,
