@@ -60,15 +60,15 @@ class ByHand:
         data.mkdir(parents=True)
         config = agent_configuration("hand", self.cluster, memory_mb=16_000, docker_endpoint="")
         (self.directory / "agent.json").write_text(json.dumps(config))
-        log = (self.directory / "agent.log").open("wb")
-        self.agent = subprocess.Popen(
-            [self.cluster.binary, "agent", "-config=agent.json"],
-            stdout=log,
-            stderr=log,
-            cwd=self.directory,
-            env={"PATH": os.environ["PATH"]},
-            start_new_session=True,
-        )
+        with (self.directory / "agent.log").open("wb") as log:
+            self.agent = subprocess.Popen(
+                [self.cluster.binary, "agent", "-config=agent.json"],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={"PATH": os.environ["PATH"]},
+                start_new_session=True,
+            )
         (self.directory / "token").write_text(self.cluster.token)
         self.until(lambda: self.nomad("operator", "api", "/v1/status/leader", check=False).strip())
         self.nomad("acl", "bootstrap", "token")

@@ -108,7 +108,8 @@ class Sparknomad:
             from cloudmesh.sparknomad.image.host import host_runtime
 
             return host_runtime(self.paths.cache, self.say, self.configuration.java)
-        return self._images().runtime(spec.image, spec.driver)
+        user = self.paths.home / "clusters" / spec.cluster
+        return self._images().runtime(spec.image, spec.driver, user)
 
     def _images(self) -> Images:
         from cloudmesh.sparknomad.image.builder import Images
@@ -353,13 +354,21 @@ class Sparknomad:
         *,
         cluster: str | None = None,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
     ) -> Plan:
         """What `job_run` would send; nothing is touched."""
         spec, bound = resolve_job(job, values, self.job_show)
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
         upload = not provider.shares_files
-        submission = make_submission(spec, bound, new_run_id(spec.job), timeout, upload=upload)
+        submission = make_submission(
+            spec,
+            bound,
+            new_run_id(spec.job),
+            timeout,
+            queue_timeout=queue_timeout,
+            upload=upload,
+        )
         return provider.plan_run(target, submission)
 
     def job_run(
@@ -369,6 +378,7 @@ class Sparknomad:
         *,
         cluster: str | None = None,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         run: str | None = None,
     ) -> RunRecord:
         """Send one run of a job; it goes on without this process.
@@ -378,6 +388,7 @@ class Sparknomad:
             values: the parameters by name.
             cluster: where; ``default`` if it is deployed, else the embedded ``local``.
             timeout: seconds; instead of the job's own.
+            queue_timeout: seconds; instead of the job's own.
             run: its id, when a former call with this id may have been lost on the way.
 
         Raises:
@@ -389,7 +400,12 @@ class Sparknomad:
         provider = self._provider(target.provider)
         upload = not provider.shares_files
         submission = make_submission(
-            spec, bound, run or new_run_id(spec.job), timeout, upload=upload
+            spec,
+            bound,
+            run or new_run_id(spec.job),
+            timeout,
+            queue_timeout=queue_timeout,
+            upload=upload,
         )
         record = RunRecord(
             run=submission.run,

@@ -207,6 +207,7 @@ class Submission:
         arguments: the program's arguments, rendered from the parameters.
         timeout: seconds after which the program is ended; ``None`` for never.
         inputs: files of this machine that the arguments name by their `INPUTS` URL.
+        queue_timeout: seconds after which a run that found no room fails.
     """
 
     run: str
@@ -214,6 +215,7 @@ class Submission:
     arguments: tuple[str, ...]
     timeout: float | None
     inputs: tuple[LocalInput, ...] = ()
+    queue_timeout: float = 3600.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ __all__ = [
     "is_listening",
     "locked",
     "published",
+    "scratch",
     "spawn_detached",
     "stop",
     "unpublish",
@@ -311,6 +313,49 @@ def published(target: Path) -> Iterator[Path | None]:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         partial.rename(target)
+
+
+@contextlib.contextmanager
+def scratch(prefix: str, directory: Path | None = None) -> Iterator[Path]:
+    """A temporary directory; what killed commands have left of theirs is removed first.
+
+    Args:
+        prefix: of its name; nobody else may use it there.
+        directory: that holds it; the system's temporary directory if not given.
+    """
+    parent = directory or Path(tempfile.gettempdir())
+    for left in parent.glob(f"{prefix}*"):
+        _remove_abandoned(left)
+    path, descriptor = _held_directory(prefix, parent)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or path.stat().st_uid != os.geteuid():
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _held_directory(prefix: str, parent: Path) -> tuple[Path, int]:
+    """A new directory whose lock the kernel frees however this process ends."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_dir():
+                return path, descriptor
+            os.close(descriptor)
 
 
 def unpublish(target: Path) -> bool:

@@ -238,6 +238,7 @@ class JobSpec:
         dependencies: files that the program needs.
         retries: budgets for infrastructure and program.
         timeout: the program is ended when it has run for so long.
+        queue_timeout: the run fails when it found no room in the cluster for so long.
         startup: what the Java machines are tuned for.
         description: one line for lists.
     """
@@ -256,6 +257,7 @@ class JobSpec:
     dependencies: Dependencies = field(default_factory=Dependencies)
     retries: Retries = field(default_factory=Retries)
     timeout: Duration | None = None
+    queue_timeout: Duration = parse_duration("1h")
     startup: Startup = Startup.BALANCED
     description: str = ""
 

@@ -33,7 +33,7 @@ Usage:
   sparknomad job show JOB [options]
   sparknomad job remove JOB [options]
   sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--detach]
-                         [--timeout=DURATION] [--dry-run] [options]
+                         [--timeout=DURATION] [--queue-timeout=DURATION] [--dry-run] [options]
   sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
   sparknomad job status RUN [options]
   sparknomad job logs RUN [--follow] [options]
@@ -84,6 +84,8 @@ Options:
   --image=IMAGE         Name of the image to run (default: default).
   --driver=DRIVER       Nomad's task driver: auto, docker, exec or raw_exec (default auto).
   --timeout=DURATION    Give up after, such as 90s or 15m; for `job run`: end the run after.
+  --queue-timeout=DURATION
+                        Let the run fail when it found no room for so long (default 1h).
   --force               Also while runs are not finished.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.

@@ -32,7 +32,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def master() -> Iterator[dict[str, Any]]:
     """A Spark master's page; what it answers can be changed."""
     answers: dict[str, Any] = {
-        "body": json.dumps({"workers": [{"state": "ALIVE", "cores": 2, "memory": 4096}]}),
+        "body": json.dumps(
+            {
+                "workers": [
+                    {
+                        "state": "ALIVE",
+                        "cores": 2,
+                        "coresfree": 2,
+                        "memory": 4096,
+                        "memoryfree": 4096,
+                    }
+                ]
+            }
+        ),
         "missing": 0,
     }
 

@@ -16,6 +16,7 @@ from cloudmesh.sparknomad.cluster.definition import (
     run_document,
 )
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
+from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import JobSpec
 
@@ -157,6 +158,8 @@ def test_names_that_spark_would_split_are_refused(tmp_path: Path, name: str) -> 
 
 
 def test_a_run_document_is_json() -> None:
-    document = run_document("r", ("a", "é"), 5.0, 1.0)
+    job = build_spec(JobSpec, {"job": "j", "program": "p.py"})
+    document = run_document(Submission("r", job, ("a", "é"), 5.0, queue_timeout=9.0), 1.0)
     assert json.loads(json.dumps(document)) == document
     assert document["arguments"] == ["a", "é"]
+    assert (document["timeout"], document["queue_timeout"]) == (5.0, 9.0)

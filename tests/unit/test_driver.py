@@ -25,7 +25,7 @@ from cloudmesh.sparknomad.incluster import driver
 from cloudmesh.sparknomad.incluster.driver import Driver, Stop
 
 module: Any = driver
-WORKER = {"state": "ALIVE", "cores": 2, "memory": 4096}
+WORKER = {"state": "ALIVE", "cores": 2, "coresfree": 2, "memory": 4096, "memoryfree": 4096}
 Make = Callable[..., Driver]
 OUTCOMES: Any = sys.modules[module.Outcome.__module__]
 
@@ -79,6 +79,7 @@ def make(tmp_path: Path, master: dict[str, Any], monkeypatch: pytest.MonkeyPatch
         python: str = "",
         retries: tuple[int, int] = (0, 0),
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         outcome: dict[str, Any] | None = None,
     ) -> Driver:
         directory.mkdir(exist_ok=True)
@@ -99,7 +100,13 @@ def make(tmp_path: Path, master: dict[str, Any], monkeypatch: pytest.MonkeyPatch
                 "resources": {"driver": resources, "executors": {**resources, "count": None}},
                 "retries": {"infrastructure": retries[0], "program": retries[1]},
             },
-            "run": {"run": "r", "arguments": ["a b"], "timeout": timeout, "submitted": time.time()},
+            "run": {
+                "run": "r",
+                "arguments": ["a b"],
+                "timeout": timeout,
+                "queue_timeout": queue_timeout,
+                "submitted": time.time(),
+            },
             "cluster": {
                 "master": "spark://h:1",
                 "master_ui": master["url"],
@@ -337,6 +344,32 @@ def test_a_cluster_that_can_hold_no_executor_is_the_infrastructures_fault(
     assert starts(tmp_path) == 0
 
 
+@pytest.mark.parametrize("busy", [{"coresfree": 0}, {"memoryfree": 512}])
+def test_a_run_waits_for_a_free_executor_before_it_starts_java(
+    make: Make, tmp_path: Path, master: dict[str, Any], busy: dict[str, int]
+) -> None:
+    free, master["body"] = master["body"], json.dumps({"workers": [{**WORKER, **busy}]})
+    driver = make("exit 0", queue_timeout=60)
+    thread = threading.Thread(target=driver.execute)
+    thread.start()
+    wait_for(lambda: '"pending"' in read(tmp_path / "run/outcome.json"))
+    told = status_from_outcome("r", outcome(tmp_path))
+    assert "waits for room for an executor of 1 core, 1024 MiB" in told.reason
+    assert starts(tmp_path) == 0
+    master["body"] = free
+    thread.join(20)
+    assert (outcome(tmp_path)["state"], outcome(tmp_path)["reason"]) == ("succeeded", "")
+
+
+def test_a_run_that_finds_no_room_fails_after_its_queue_timeout(
+    make: Make, tmp_path: Path, master: dict[str, Any]
+) -> None:
+    master["body"] = json.dumps({"workers": [{**WORKER, "coresfree": 0}]})
+    assert make(queue_timeout=0.1).execute() == module.EXIT_TIMEOUT
+    assert outcome(tmp_path)["reason"].startswith("no resources after 0.1 s: waits for room")
+    assert (outcome(tmp_path)["state"], starts(tmp_path)) == ("failed", 0)
+
+
 @pytest.mark.parametrize(
     ("body", "missing"),
     [
@@ -495,7 +528,7 @@ def test_a_full_disk_under_the_output_does_not_stop_the_program(make: Make, tmp_
     assert "output was lost: the disk is full" in outcome(tmp_path)["reason"]
 
 
-@pytest.mark.parametrize("place", ["_wait_for_master", "_begin", "_finish"])
+@pytest.mark.parametrize("place", ["_wait_for_room", "_begin", "_finish"])
 def test_a_bug_ends_the_run_with_a_reason(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -161,7 +161,7 @@ def test_a_build_gets_all_that_it_needs(fake: Fake, monkeypatch: pytest.MonkeyPa
     environment = build["environment"]
     assert isinstance(environment, dict)
     assert environment["GOPROXY"] == "https://proxy.example"
-    assert (environment["GOFLAGS"], environment["GOWORK"]) == ("", "off")
+    assert (environment["GOFLAGS"], environment["GOWORK"]) == ("-modcacherw", "off")
     assert environment["GOTOOLCHAIN"] == "local"
     assert not {"GOOS", "GOARCH", "GOROOT"} & set(environment)
     assert environment["GOTMPDIR"] == build["directory"]

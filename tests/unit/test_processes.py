@@ -18,6 +18,7 @@ from cloudmesh.sparknomad.processes import (
     ProcessRef,
     free_ports,
     is_listening,
+    scratch,
     spawn_detached,
     stop,
 )
@@ -261,3 +262,29 @@ def test_a_signal_ends_only_its_own_session(start: Start) -> None:
     os.kill(process.pid, signal.SIGTERM)
     stop(process, grace=5)
     assert other.alive
+
+
+def test_a_scratch_directory_goes_with_its_block_and_removes_what_killed_commands_left(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / "trial-dead"
+    left.mkdir()
+    (left / "file").write_text("left by a killed command")
+    with scratch("trial-", tmp_path) as first:
+        assert not left.exists()
+        with scratch("trial-", tmp_path) as second:
+            assert first.is_dir(), "held by a live command"
+            assert second != first
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_commands_scratch_directory_is_free_to_be_removed(tmp_path: Path) -> None:
+    program = (
+        "import sys, os, signal; from pathlib import Path;"
+        "from cloudmesh.sparknomad.processes import scratch\n"
+        "with scratch('trial-', Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with scratch("trial-", tmp_path) as mine:
+        assert list(tmp_path.iterdir()) == [mine]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
+from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import JobSpec
 
 __all__ = ["Artifact", "Definition", "build_definition", "hash_file", "run_document"]
@@ -126,13 +127,17 @@ def _listed(artifact: Artifact) -> dict[str, str]:
     return {"name": artifact.name, "sha256": artifact.sha256}
 
 
-def run_document(
-    run: str, arguments: tuple[str, ...], timeout: float | None, submitted: float
-) -> dict[str, Any]:
-    """What the driver in the cluster reads as ``run.json``."""
+def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
+    """What the driver in the cluster reads as ``run.json``.
+
+    Args:
+        submission: the run.
+        submitted: seconds since the epoch.
+    """
     return {
-        "run": run,
-        "arguments": list(arguments),
-        "timeout": timeout,
+        "run": submission.run,
+        "arguments": list(submission.arguments),
+        "timeout": submission.timeout,
+        "queue_timeout": submission.queue_timeout,
         "submitted": submitted,
     }

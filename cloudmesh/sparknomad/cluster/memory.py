@@ -72,7 +72,7 @@ class MemoryProvider(ClusterProvider):
 
     def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
         definition = build_definition(submission.job)
-        document = run_document(submission.run, submission.arguments, submission.timeout, 0)
+        document = run_document(submission, 0)
         return [
             PlanStep("take the definition", json.dumps(definition.document, indent=2), "json"),
             PlanStep("start the program", json.dumps(document, indent=2), "json"),

@@ -80,7 +80,11 @@ def _job_run(arguments: Arguments) -> int:
     output = make_output(arguments)
     manager = make_manager(arguments)
     values = parse_assignments(arguments["--param"])
-    options = {"cluster": arguments["--cluster"], "timeout": timeout_of(arguments, None)}
+    options = {
+        "cluster": arguments["--cluster"],
+        "timeout": timeout_of(arguments, None),
+        "queue_timeout": timeout_of(arguments, None, "--queue-timeout"),
+    }
     if arguments["--dry-run"]:
         return show_plan(output, manager.job_plan(arguments["JOB"], values, **options))
     record = manager.job_run(arguments["JOB"], values, **options)

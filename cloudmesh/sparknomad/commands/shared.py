@@ -35,15 +35,17 @@ def make_output(arguments: Arguments) -> Output:
     return Output(arguments["--output"])
 
 
-def timeout_of(arguments: Arguments, default: float | None) -> float | None:
-    """``--timeout`` in seconds."""
-    text = arguments["--timeout"]
+def timeout_of(
+    arguments: Arguments, default: float | None, option: str = "--timeout"
+) -> float | None:
+    """An option's duration in seconds."""
+    text = arguments[option]
     if text is None:
         return default
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise InputError(f"--timeout={text}: {error}.") from None
+        raise InputError(f"{option}={text}: {error}.") from None
 
 
 def number_of(arguments: Arguments, name: str) -> int | None:

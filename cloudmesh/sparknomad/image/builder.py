@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
@@ -34,7 +33,7 @@ from cloudmesh.sparknomad.image.spark import fetch_connectors, fetch_spark
 from cloudmesh.sparknomad.image.store import PENDING, WHOLE, ImageStore
 from cloudmesh.sparknomad.incluster.sparkconf import IMAGE_ENVIRONMENT
 from cloudmesh.sparknomad.model import ImageRecord, ImageRuntime, Plan, PlanStep
-from cloudmesh.sparknomad.processes import write_private
+from cloudmesh.sparknomad.processes import scratch, write_private
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ImageSpec, TaskDriver, Variant
 
@@ -67,7 +66,7 @@ class Images(ImageStore):
 
     def plan(self, spec: ImageSpec) -> Plan:
         """What `build` would do; touches nothing."""
-        recipe = make_recipe(spec, self.machine)
+        recipe = self._recipe(spec)
         line = recipe.line
         base = "Debian bookworm from Debian's packages" if spec.base == "debian" else spec.base
         left_out = "" if spec.variant is Variant.FULL else ", without ML, Hive and RocksDB"
@@ -96,13 +95,28 @@ class Images(ImageStore):
             DependencyError: if a program that it needs is missing.
             ImageError: if a layer can't be made, or the image fails its check.
         """
-        recipe = make_recipe(spec, self.machine)
+        if spec.base != "debian":
+            foreign.require(spec.base, self.say)
+        recipe = self._recipe(spec)
         with self._changing(spec.image), self.store.in_use():
             found = self._find(spec.image)
             if found and found.image_id == recipe.image_id and self._whole(found):
                 self.say(f"image {spec.image!r} is up to date ({recipe.image_id[:12]})")
                 return self._loaded(found)
-            return self._build(recipe)
+            built = self._build(recipe)
+            if found and found.image_id != built.image_id:
+                self._supersede(found)
+            self._prune(spec.image)
+            return built
+
+    def _recipe(self, spec: ImageSpec) -> Recipe:
+        """What an image is made of now; a base of Docker by its id, where Docker can tell it."""
+        base_id = ""
+        if spec.base != "debian":
+            known = self._details(spec.image).get("base", "") if self._find(spec.image) else ""
+            there = not docker.daemon_problem() and docker.has_image(spec.base)
+            base_id = docker.inspect(spec.base)[0] if there else known
+        return make_recipe(spec, self.machine, base_id)
 
     def _build(self, recipe: Recipe) -> ImageRecord:
         problem = docker.daemon_problem()
@@ -129,6 +143,7 @@ class Images(ImageStore):
             "spec": spec_to_dict(recipe.spec),
             "layers": [layer.key for layer in layers],
             "config": config,
+            "base": recipe.base_id,
         }
         pending = directory / PENDING
         write_private(pending, json.dumps(details))
@@ -197,9 +212,9 @@ class Images(ImageStore):
     def _trial(self, recipe: Recipe, layers: Sequence[Layer]) -> Iterator[Sandbox]:
         """A sandbox of layers that are no image yet; nothing of it is left."""
         if can_enter():
-            with TemporaryDirectory(prefix="trial-", dir=self.cache) as rootfs:
-                self._unpack(layers, Path(rootfs))
-                yield NamespaceSandbox(Path(rootfs))
+            with scratch("trial-", self.cache) as rootfs:
+                self._unpack(layers, rootfs)
+                yield NamespaceSandbox(rootfs)
             return
         tag = f"sparknomad/trial:{recipe.image_id[:12]}"
         config = self._config(recipe, {})
@@ -277,8 +292,14 @@ class Images(ImageStore):
 
     # where it runs
 
-    def runtime(self, name: str, driver: TaskDriver) -> ImageRuntime:
+    def runtime(self, name: str, driver: TaskDriver, user: Path | None = None) -> ImageRuntime:
         """An image ready to be run by a task driver; built first if it is the first use.
+
+        Args:
+            name: the image.
+            driver: that runs it.
+            user: the directory of the cluster that runs it: while it is there, what it runs
+                stays, also when an image of that name is built anew.
 
         Raises:
             NotFoundError: if there is none of this name, and it is not ``default``.
@@ -290,9 +311,11 @@ class Images(ImageStore):
             self.say("there is no image yet: building the default one")
             record = self.build(build_spec(ImageSpec, {"image": name}))
         spec = build_spec(ImageSpec, self._details(name)["spec"])
-        if make_recipe(spec, self.machine).image_id != record.image_id:
+        if self._recipe(spec).image_id != record.image_id:
             self.say(f"image {name!r} was built by another sparknomad: building it again")
             record = self.build(spec)
+        if user is not None:
+            self._add_user(record, user)
         details = self._details(name)
         problem = docker.daemon_problem()
         use_docker = driver is TaskDriver.DOCKER or (driver is TaskDriver.AUTO and not problem)

@@ -14,7 +14,7 @@ from cloudmesh.sparknomad.image import docker
 from cloudmesh.sparknomad.image.base import SPARK_ID
 from cloudmesh.sparknomad.image.layers import Layer, LayerStore, key_of
 
-__all__ = ["base_layer"]
+__all__ = ["base_layer", "require"]
 
 _USERS = {
     "etc/passwd": f"spark:x:{SPARK_ID}:{SPARK_ID}::/home/spark:/bin/sh\n",
@@ -24,22 +24,12 @@ _OLDEST_PYTHON = (3, 10)
 _DIRECTORIES = ("home/spark", "local", "secrets", "alloc")
 
 
-def base_layer(
-    store: LayerStore, image: str, say: Callable[[str], None]
-) -> tuple[Layer, str, dict[str, Any]]:
-    """One layer with the files of a Docker image, and our user in it.
-
-    Args:
-        store: keeps the layer.
-        image: the image's name, pulled if Docker has it not.
-        say: told what is done.
-
-    Returns:
-        The layer, the version of its Python such as ``3.12``, and its configuration.
+def require(image: str, say: Callable[[str], None]) -> None:
+    """Make sure that Docker has an image.
 
     Raises:
         DependencyError: without a Docker daemon.
-        ImageError: if it can't be pulled, or has no Python.
+        ImageError: if it can't be pulled.
     """
     problem = docker.daemon_problem()
     if problem:
@@ -48,6 +38,24 @@ def base_layer(
             hint="Start Docker, or use --base=debian.",
         )
     docker.pull(image, say)
+
+
+def base_layer(
+    store: LayerStore, image: str, say: Callable[[str], None]
+) -> tuple[Layer, str, dict[str, Any]]:
+    """One layer with the files of a Docker image, and our user in it.
+
+    Args:
+        store: keeps the layer.
+        image: the image's name; see `require`.
+        say: told what is done.
+
+    Returns:
+        The layer, the version of its Python such as ``3.12``, and its configuration.
+
+    Raises:
+        ImageError: if it has no Python.
+    """
     identity, config = docker.inspect(image)
     python = _python_version(image)
 

@@ -92,12 +92,14 @@ class Recipe:
         line: its pinned versions.
         keys: of the layers that do not depend on the base, by name.
         image_id: the digest of all of it.
+        base_id: of the Docker image that it is based on.
     """
 
     spec: ImageSpec
     line: Line
     keys: Mapping[str, str]
     image_id: str
+    base_id: str = ""
 
     @property
     def tag(self) -> str:
@@ -105,12 +107,13 @@ class Recipe:
         return f"sparknomad/{self.spec.image}:{self.image_id[:12]}"
 
 
-def make_recipe(spec: ImageSpec, machine: str) -> Recipe:
+def make_recipe(spec: ImageSpec, machine: str, base_id: str = "") -> Recipe:
     """Work out what an image is made of.
 
     Args:
         spec: the image.
         machine: such as ``x86_64``.
+        base_id: of the Docker image that it is based on.
     """
     line = find_line(spec.spark)
     pins = files("cloudmesh.sparknomad.image") / "ivy" / f"spark-{line.name}.xml"
@@ -120,13 +123,13 @@ def make_recipe(spec: ImageSpec, machine: str) -> Recipe:
         "spark": spark,
         "connectors": connectors,
         "archive": key_of(
-            "archive", spec.base, connectors, _code("warm.py"), _code("check_job.py")
+            "archive", spec.base, base_id, connectors, _code("warm.py"), _code("check_job.py")
         ),
         "sparknomad": key_of("sparknomad", _code("*.py"), _code("*.properties"), _code("enter")),
         "requirements": key_of("requirements", sorted(spec.requirements), line.name, machine),
     }
-    identity = key_of(spec.image, spec.base, machine, keys)
-    return Recipe(spec, line, keys, identity)
+    identity = key_of(spec.image, spec.base, base_id, machine, keys)
+    return Recipe(spec, line, keys, identity, base_id)
 
 
 def incluster_files() -> list[Path]:

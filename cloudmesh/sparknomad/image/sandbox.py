@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from cloudmesh.sparknomad.errors import ImageError
 from cloudmesh.sparknomad.image.base import SPARK_ID
 from cloudmesh.sparknomad.incluster.sparkconf import IMAGE_ENVIRONMENT
+from cloudmesh.sparknomad.processes import scratch
 
 __all__ = ["DockerSandbox", "NamespaceSandbox", "Sandbox", "can_enter"]
 
@@ -46,8 +46,7 @@ class Sandbox(ABC):
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """Directories as a Nomad task has them, owned by the image's user."""
-        with tempfile.TemporaryDirectory(prefix="sparknomad-") as name:
-            directory = Path(name)
+        with scratch("sparknomad-image-") as directory:
             directory.chmod(0o755)
             for part in ("local", "secrets", "alloc", "tmp"):
                 (directory / part).mkdir()

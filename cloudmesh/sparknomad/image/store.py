@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,16 +17,19 @@ from cloudmesh.sparknomad.image import docker
 from cloudmesh.sparknomad.image.layers import Layer, LayerStore, unpack
 from cloudmesh.sparknomad.image.sandbox import can_enter
 from cloudmesh.sparknomad.model import ImageRecord
-from cloudmesh.sparknomad.processes import exclusive, published, unpublish
+from cloudmesh.sparknomad.processes import exclusive, published, unpublish, write_private
 from cloudmesh.sparknomad.specs import NAME_PATTERN
 
-__all__ = ["PENDING", "WHOLE", "ImageStore"]
+__all__ = ["PENDING", "SUPERSEDED", "WHOLE", "ImageStore"]
 
 WHOLE = "image.json"
 """Tells what an image is made of, once it has passed its check."""
 
 PENDING = "pending.json"
 """The same of an image that has not passed it yet."""
+
+SUPERSEDED = "superseded.json"
+"""Images that had this name before, and may still be run by a cluster."""
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -192,6 +195,7 @@ class ImageStore:
         if pending is None:
             self.inspect(name)
         with self._changing(name):
+            self._prune(name, all_of_them=True)
             for record in (self._find(name), self._find(name, PENDING)):
                 if record:
                     self._remove_copies(record)
@@ -202,10 +206,55 @@ class ImageStore:
         if kept:
             self.store.remove_except(kept)
 
+    # what a newer image of the same name has taken the place of
+
+    def _users_file(self, image_id: str) -> Path:
+        return self.cache / "images" / f".users-{image_id[:32]}"
+
+    def _add_user(self, record: ImageRecord, user: Path) -> None:
+        """Note that a cluster runs an image."""
+        file = self._users_file(record.image_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(f"{json.dumps(str(user))}\n")
+
+    def _is_used(self, record: ImageRecord) -> bool:
+        file = self._users_file(record.image_id)
+        if not file.exists():
+            return False
+        return any(Path(json.loads(line)).is_dir() for line in file.read_text("utf-8").splitlines())
+
+    def _supersede(self, record: ImageRecord) -> None:
+        """Remember what else there is of an image's name, so that it is removed once unused."""
+        file = self._directory(record.name) / SUPERSEDED
+        known = json.loads(file.read_text("utf-8")) if file.exists() else []
+        write_private(file, json.dumps([*known, asdict(record)]))
+
+    def _prune(self, name: str, *, all_of_them: bool = False) -> None:
+        """Remove the superseded images of a name that no cluster runs."""
+        file = self._directory(name) / SUPERSEDED
+        if not file.exists():
+            return
+        current = self._find(name)
+        kept = []
+        for entry in json.loads(file.read_text("utf-8")):
+            record = ImageRecord(**entry)
+            if current and record.image_id == current.image_id:
+                continue  # built as it was before
+            if self._is_used(record) and not all_of_them:
+                kept.append(entry)
+                continue
+            try:
+                self._remove_copies(record)
+            except ImageError:  # a container of a cluster in another home
+                kept.append(entry)
+        write_private(file, json.dumps(kept))
+
     def _remove_copies(self, record: ImageRecord) -> None:
         if not docker.daemon_problem():
             docker.remove_image(record.tag)
         unpublish(self._rootfs_path(record))
+        self._users_file(record.image_id).unlink(missing_ok=True)
 
     def _kept(self) -> set[str]:
         """The keys of all layers that images need, finished or not."""

@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster.run_waiting import (
         CancelledError,
         DeadlineError,
+        NoResourcesError,
         Stop,
         in_thread,
+        no_resources,
     )
 else:
     import run_attempt
@@ -65,7 +67,14 @@ else:
         abandon,
     )
     from run_staging import InfrastructureError
-    from run_waiting import CancelledError, DeadlineError, Stop, in_thread
+    from run_waiting import (
+        CancelledError,
+        DeadlineError,
+        NoResourcesError,
+        Stop,
+        in_thread,
+        no_resources,
+    )
 
 __all__ = ["EXIT_INFRASTRUCTURE", "EXIT_TIMEOUT", "Driver", "Stop", "main"]
 
@@ -156,12 +165,14 @@ class Driver:
         self.launched = False
         try:
             program = self._stage()
-            self._wait_for_master()
+            self._wait_for_room()
             return self._run_program(program)
         except InfrastructureError as error:
             return Attempt("infrastructure", str(error))
         except DeadlineError:
             return Attempt("timeout", self._late())
+        except NoResourcesError as error:
+            return Attempt("timeout", str(error))
         except CancelledError:
             if not self.launched:
                 raise
@@ -246,14 +257,25 @@ class Driver:
         self.outcome.save(stage_seconds=time.monotonic() - begun)
         return program
 
-    def _wait_for_master(self) -> None:
-        """Wait until a worker is there that can hold one executor of this job."""
-        give_up = time.monotonic() + _MASTER_SECONDS
+    def _wait_for_room(self) -> None:
+        """Wait until a worker can take one executor: a Java machine before that would only idle."""
         page, wanted = self.cluster["master_ui"], self.definition["resources"]["executors"]
-        while problem := self._meanwhile(lambda: run_staging.capacity_problem(page, wanted)):
-            if time.monotonic() > give_up:
-                raise InfrastructureError(f"{problem} for {_MASTER_SECONDS} s")
+        patience = float(self.run.get("queue_timeout") or "inf")
+        begun = missing_since = time.monotonic()
+        while any(room := self._meanwhile(lambda: run_staging.find_room(page, wanted))):
+            now = time.monotonic()
+            if not room.missing:
+                missing_since = now
+            if now - missing_since > _MASTER_SECONDS:
+                raise InfrastructureError(f"{room.missing} for {_MASTER_SECONDS} s")
+            if room.busy and now - begun > patience:
+                raise NoResourcesError(no_resources(patience, room.busy))
+            if room.busy != self.outcome.data["reason"]:
+                state = "pending" if room.busy else "staging"
+                self.outcome.save(state=state, reason=room.busy)
             self._pause(0.2)
+        if self.outcome.data["reason"]:
+            self.outcome.save(state="staging", reason="")
 
     # the program
 

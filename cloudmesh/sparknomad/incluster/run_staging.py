@@ -10,7 +10,7 @@ import shutil
 import sys
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 else:
     from run_attempt import explain
 
-__all__ = ["InfrastructureError", "capacity_problem", "fetch", "fetch_all", "keep", "megabytes"]
+__all__ = [
+    "InfrastructureError",
+    "Room",
+    "fetch",
+    "fetch_all",
+    "find_room",
+    "keep",
+    "megabytes",
+]
 
 _ODD = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError)
 """What a server that is ending, or is another one, can make of an answer."""
@@ -122,8 +130,20 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def capacity_problem(master_ui: str, wanted: dict[str, int]) -> str:
-    """Why no worker can hold an executor; empty if one can.
+class Room(NamedTuple):
+    """Whether the cluster has room for an executor.
+
+    Attributes:
+        missing: why it could have none even if nothing else ran; empty if it could.
+        busy: why it has none now; empty if it has.
+    """
+
+    missing: str = ""
+    busy: str = ""
+
+
+def find_room(master_ui: str, wanted: dict[str, int]) -> Room:
+    """Ask the Spark master for room.
 
     Args:
         master_ui: the URL of the master's page.
@@ -134,15 +154,25 @@ def capacity_problem(master_ui: str, wanted: dict[str, int]) -> str:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=10) as answer:
             workers = json.load(answer)["workers"]
-        alive = [(int(w["cores"]), int(w["memory"])) for w in workers if w["state"] == "ALIVE"]
+        alive = [worker for worker in workers if worker["state"] == "ALIVE"]
+        whole = [(int(w["cores"]), int(w["memory"])) for w in alive]
+        free = [(int(w["coresfree"]), int(w["memoryfree"])) for w in alive]
     except _ODD as error:
-        return f"the Spark master at {url} did not answer ({explain(error)})"
+        return Room(f"the Spark master at {url} did not answer ({explain(error)})")
     if not alive:
-        return "the Spark master had no live worker"
+        return Room("the Spark master had no live worker")
     cores, size = wanted["cores"], megabytes(wanted["memory"])
-    if any(has_cores >= cores and has_size >= size for has_cores, has_size in alive):
-        return ""
-    return f"no worker had room for an executor of {cores} cores, {size} MiB"
+    executor = f"an executor of {cores} core{'s' if cores > 1 else ''}, {size} MiB"
+
+    def fits(offers: list[tuple[int, int]]) -> bool:
+        return any(has >= cores and holds >= size for has, holds in offers)
+
+    if not fits(whole):
+        return Room(f"no worker had room for {executor}")
+    if not fits(free):
+        offered = ", ".join(f"{has} cores and {holds} MiB" for has, holds in free[:4])
+        return Room(busy=f"waits for room for {executor}; free on the workers: {offered}")
+    return Room()
 
 
 def megabytes(size: int) -> int:

@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["CancelledError", "DeadlineError", "Stop", "in_thread"]
+__all__ = [
+    "CancelledError",
+    "DeadlineError",
+    "NoResourcesError",
+    "Stop",
+    "in_thread",
+    "no_resources",
+]
 
 _Result = TypeVar("_Result")
 
@@ -19,6 +26,10 @@ class CancelledError(Exception):
 
 class DeadlineError(Exception):
     """The run's timeout has passed."""
+
+
+class NoResourcesError(Exception):
+    """The cluster had no room for the run for as long as it may wait."""
 
 
 class Stop:
@@ -55,3 +66,8 @@ def in_thread(work: Callable[[], _Result]) -> concurrent.futures.Future[_Result]
 
     threading.Thread(target=body, daemon=True).start()
     return future
+
+
+def no_resources(seconds: float, reason: str) -> str:
+    """Why a run is given up that found no room in the cluster."""
+    return f"no resources after {seconds:g} s: {reason}"

@@ -159,6 +159,7 @@ def make_submission(
     run: str,
     timeout: float | None,
     *,
+    queue_timeout: float | None = None,
     upload: bool = False,
 ) -> Submission:
     """One run, ready for a provider.
@@ -168,6 +169,7 @@ def make_submission(
         bound: the value of each parameter that has one.
         run: the run's id.
         timeout: seconds, instead of the job's own.
+        queue_timeout: seconds, instead of the job's own.
         upload: whether files of this machine must be brought into the cluster.
     """
     limit = spec.timeout if timeout is None else timeout
@@ -175,4 +177,11 @@ def make_submission(
     # A program does not run in the user's directory: a relative path would mean nothing there.
     places = {name: file.url if upload else str(file.path) for name, file in inputs.items()}
     arguments = render(spec, {**bound, **places})
-    return Submission(run, spec, arguments, limit, tuple(inputs.values()) if upload else ())
+    return Submission(
+        run,
+        spec,
+        arguments,
+        limit,
+        tuple(inputs.values()) if upload else (),
+        spec.queue_timeout if queue_timeout is None else queue_timeout,
+    )

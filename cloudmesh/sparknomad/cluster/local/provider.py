@@ -76,7 +76,7 @@ class LocalProvider(ClusterProvider):
 
     def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
         definition = build_definition(submission.job)
-        document = run_document(submission.run, submission.arguments, submission.timeout, 0)
+        document = run_document(submission, 0)
         return [
             PlanStep(
                 "write the definition", json.dumps(definition.document, indent=2), language="json"
@@ -280,9 +280,7 @@ class LocalProvider(ClusterProvider):
             "python": cluster.runtime["python"],
             "executor_python": cluster.runtime["python"],
         }
-        document = run_document(
-            submission.run, submission.arguments, submission.timeout, time.time()
-        )
+        document = run_document(submission, time.time())
         write_private(run / "definition.json", json.dumps(definition))
         write_private(run / "cluster.json", json.dumps(environment))
         write_private(run / "run.json", json.dumps(document))

@@ -84,7 +84,7 @@ class NomadProvider(ClusterProvider):
         cluster = self._find(spec.cluster) or self._new(spec, None, binary="nomad")
         definition = build_definition(submission.job)
         job = run_job(cluster, "4", definition)
-        document = run_document(submission.run, submission.arguments, submission.timeout, 0)
+        document = run_document(submission, 0)
         uploads = [
             PlanStep(f"upload {artifact.name} to the cluster's HDFS as {artifact.sha256[:12]}")
             for artifact in definition.artifacts
@@ -324,7 +324,8 @@ class NomadProvider(ClusterProvider):
             registered = False
         if not registered:
             self._register(nomad, job)
-        child = nomad.dispatch(parent, payload, {"run": submission.run}, submission.run)
+        meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
+        child = nomad.dispatch(parent, payload, meta, submission.run)
         note = self._run_file(spec.cluster, submission.run)
         note.parent.mkdir(exist_ok=True)
         write_private(note, json.dumps({"child": child}))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
+from cloudmesh.sparknomad.incluster.run_waiting import no_resources
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
 
 __all__ = [
@@ -35,9 +37,7 @@ def run_status(nomad: Nomad, run: str, child: str) -> RunStatus:
     job = nomad.job(child)
     allocations = nomad.allocations(child)
     if not allocations:
-        if job.get("Stop"):
-            return RunStatus(run, RunState.CANCELLED, "cancelled before it was started")
-        return RunStatus(run, RunState.PENDING, placement_reason(nomad.evaluations(child)))
+        return _unplaced(nomad, run, job)
     latest = allocations[0]
     ended = latest["ClientStatus"] in _ENDED
     outcome = nomad.read_json(latest["ID"], RUN_DIRECTORY, "outcome.json")
@@ -50,6 +50,27 @@ def run_status(nomad: Nomad, run: str, child: str) -> RunStatus:
         return status
     state = RunState.STAGING if latest["ClientStatus"] == "running" else RunState.PENDING
     return RunStatus(run, state, _waiting_reason(latest))
+
+
+def _unplaced(nomad: Nomad, run: str, job: Mapping[str, Any]) -> RunStatus:
+    """A run for which Nomad has not found a host; stopped when it has waited for too long.
+
+    Nomad itself would wait for ever: a batch job has no deadline for its placement.
+    """
+    evaluations = nomad.evaluations(job["ID"])
+    reason = placement_reason(evaluations)
+    limit = float((job.get("Meta") or {}).get("queue_timeout") or "inf")
+    ends = [e["CreateTime"] for e in evaluations if e["TriggeredBy"] == "job-deregister"]
+    until = min(ends) / _NANOSECONDS if job.get("Stop") and ends else time.time()
+    late = until - job["SubmitTime"] / _NANOSECONDS > limit
+    if late and not job.get("Stop"):
+        nomad.stop(job["ID"])
+    if late:
+        waited = reason or "waits for room"
+        return RunStatus(run, RunState.FAILED, no_resources(limit, waited), finished=until)
+    if job.get("Stop"):
+        return RunStatus(run, RunState.CANCELLED, "cancelled before it was started")
+    return RunStatus(run, RunState.PENDING, reason)
 
 
 def _ended(

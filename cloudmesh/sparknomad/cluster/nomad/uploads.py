@@ -48,7 +48,7 @@ def payload(hdfs: WebHdfs, directory: Path, submission: Submission) -> bytes:
     Raises:
         WebHdfsError: if HDFS does not take the arguments.
     """
-    document = run_document(submission.run, submission.arguments, submission.timeout, time.time())
+    document = run_document(submission, time.time())
     whole = json.dumps(document).encode()
     if len(whole) <= _PAYLOAD_LIMIT:
         return whole

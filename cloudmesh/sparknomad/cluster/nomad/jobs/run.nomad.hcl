@@ -69,6 +69,7 @@ job "job" {
   parameterized {
     payload       = "required"
     meta_required = ["run"]
+    meta_optional = ["queue_timeout"]
   }
 
   group "run" {
