@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,11 @@ from cloudmesh.sparknomad.model import ImageRecord
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ImageSpec
+
+# A shell ignores SIGINT for what it runs in the background, and every child would inherit that:
+# the tests that press Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(condition: object, what: str) -> None:

@@ -138,6 +138,23 @@ def test_a_job_too_large_for_the_cluster_is_refused(deployed: Command, tmp_path:
     assert "resources.driver.memory: 9t" in done.err
 
 
+def test_a_run_that_finds_no_room_is_given_up(deployed: Command, tmp_path: Path) -> None:
+    holder, waiter = tmp_path / "holder.py", tmp_path / "waiter.py"
+    session = "from pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate()\n"
+    holder.write_text(f"{session}import time\nprint('held', flush=True)\ntime.sleep(600)\n")
+    waiter.write_text(session)
+    held = deployed.ok("job", "run", str(holder), "--detach").out.strip()
+    try:
+        give_up = time.monotonic() + 120
+        while "held" not in deployed.ok("job", "logs", held).out:
+            assert time.monotonic() < give_up
+        done = deployed("job", "run", str(waiter), "--queue-timeout=2s")
+        assert done.code == 3
+        assert "no resources after 2 s: waits for room" in done.err
+    finally:
+        deployed.ok("job", "cancel", held)
+
+
 def test_a_full_driver_is_told_as_out_of_memory(deployed: Command, tmp_path: Path) -> None:
     program = write(tmp_path, "x = [bytearray(1 << 20) for _ in range(20_000)]")
     done = deployed("job", "run", program, "--quiet")

@@ -59,8 +59,8 @@ class Sweep:
             mounts = self.mounts()
             if not mounts:
                 break
-            for mount in sorted(mounts, key=len, reverse=True):
-                subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
+            command = ["umount", "-l", *sorted(mounts, key=len, reverse=True)]
+            subprocess.run(command, capture_output=True, check=False)
         for _ in range(_ROUNDS):
             groups = self.control_groups()
             if not groups:
