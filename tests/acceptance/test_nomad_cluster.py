@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -72,7 +73,9 @@ def test_no_secret_is_in_a_job_an_argument_or_a_log(deployed: Command) -> None:
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         texts = [answer.read().decode()]
-    texts += [" ".join(process.cmdline()) for process in psutil.process_iter() if process.pid > 1]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended after it was listed
+            texts.append(" ".join(process.cmdline()))
     texts.append(deployed.ok("cluster", "logs").out)
     for secret in secrets:
         assert not [text[:200] for text in texts if secret in text]
