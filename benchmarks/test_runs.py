@@ -91,7 +91,7 @@ def test_a_trivial_job(cluster: Cluster, tmp_path: Path, results: list[dict[str,
 
 def test_a_busy_job(cluster: Cluster, tmp_path: Path, results: list[dict[str, Any]]) -> None:
     program = tmp_path / "busy.py"
-    program.write_text(BUSY % int(os.environ.get("BUSY_ROWS", "60000000")))
+    program.write_text(BUSY % int(os.environ.get("BUSY_ROWS", "250000000")))
     comparison = Comparison("CPU-bound job, start to exit", "at most 1.05 of spark-submit")
     comparison.alternate(
         max(3, ROUNDS // 2),
