@@ -274,7 +274,7 @@ class ClusterSpec:
         memory: that each worker offers to executors.
         image: name of the image that it runs.
         driver: the Nomad task driver; ``auto`` takes docker where a Docker daemon answers,
-            else exec as root, else raw_exec.
+            else exec, which needs root.
         conf: Spark configuration of the cluster's own daemons.
     """
 

@@ -199,6 +199,11 @@ def test_a_killed_java_machine_is_the_infrastructures_fault(make: Make, tmp_path
             "out of memory: Java heap space",
         ),
         ("exit 1", "program", "the program ended with exit code 1"),
+        (
+            r"printf 'Caused by: a.B: why\n\tat c.D.e(D.java:1)\n\t... 1 more\n' >&2; exit 1",
+            "program",
+            "the program ended with exit code 1: Caused by: a.B: why",
+        ),
         ("exit 0", "succeeded", ""),
     ],
 )

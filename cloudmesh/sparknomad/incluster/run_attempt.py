@@ -20,6 +20,9 @@ _LOST_CLUSTER = re.compile(
 )
 _HEAP_FULL = re.compile(r"java\.lang\.OutOfMemoryError: ([^\r\n]{0,120})")
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_FRAME = re.compile(r"at [\w.$<>/]+\(.*\)$|\.\.\. \d+ (more|common frames omitted)$")
+"""What a Java stack trace has below the line that says what happened."""
+
 _FULL = 0.72
 """Java and Python share the limit: one of them at this part of it leaves the other no room."""
 
@@ -86,7 +89,8 @@ def classify(end: End, tail: Iterable[str], *, memory_full: bool = False) -> Att
 
 def _fault(end: End, lines: list[str], heap: re.Match[str] | None) -> Attempt:
     """A fault of the program itself."""
-    last = f": {lines[-1][:500]}" if lines else ""
+    telling = [line for line in lines if not _FRAME.match(line)] or lines
+    last = f": {telling[-1][:500]}" if telling else ""
     full = next((line[:500] for line in reversed(lines) if _DISK_FULL.search(line)), "")
     if end.code > 0:
         code, reason = end.code, f"the program ended with exit code {end.code}{last}"
