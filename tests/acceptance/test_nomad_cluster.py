@@ -158,6 +158,22 @@ def test_a_run_that_finds_no_room_is_given_up(deployed: Command, tmp_path: Path)
         deployed.ok("job", "cancel", held)
 
 
+def test_a_driver_that_nomad_cannot_place_is_given_up(deployed: Command, tmp_path: Path) -> None:
+    import psutil
+
+    write(tmp_path, "")
+    # It would fit an empty host; the cluster's own tasks leave less.
+    memory = psutil.virtual_memory().total // 1024**2 * 3 // 4
+    (tmp_path / "job.yaml").write_text(
+        f"job: large\nprogram: program.py\nresources: {{driver: {{memory: {memory}m}}}}\n"
+    )
+    done = deployed("job", "run", str(tmp_path / "job.yaml"), "--queue-timeout=2s")
+    assert done.code == 3
+    assert "no resources after 2 s: waits for room: memory exhausted on 1 host" in done.err
+    run = deployed.ok("job", "runs", "--job=large", "--output=json").json()[0]
+    assert (run["state"], run["attempts"]) == ("failed", 0)
+
+
 def test_a_full_driver_is_told_as_out_of_memory(deployed: Command, tmp_path: Path) -> None:
     program = write(tmp_path, "x = [bytearray(1 << 20) for _ in range(20_000)]")
     done = deployed("job", "run", program, "--quiet")
