@@ -38,6 +38,7 @@ from cloudmesh.sparknomad.model import (
     RunState,
     RunStatus,
     Runtime,
+    Submission,
 )
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec
@@ -60,6 +61,16 @@ _CANCEL_SECONDS = 60.0
 
 def _silent(message: str) -> None:
     del message
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A run before it is sent: by whom, where, what, and the values of its parameters."""
+
+    provider: ClusterProvider
+    target: ClusterSpec
+    submission: Submission
+    bound: Mapping[str, Any]
 
 
 class Sparknomad:
@@ -357,19 +368,31 @@ class Sparknomad:
         queue_timeout: float | None = None,
     ) -> Plan:
         """What `job_run` would send; nothing is touched."""
+        prepared = self._prepare(job, values, cluster, timeout, queue_timeout)
+        return prepared.provider.plan_run(prepared.target, prepared.submission)
+
+    def _prepare(
+        self,
+        job: str,
+        values: Mapping[str, Any],
+        cluster: str | None,
+        timeout: float | None,
+        queue_timeout: float | None,
+        run: str | None = None,
+    ) -> _Prepared:
+        """Find what a run needs, and refuse what does not fit; nothing is touched."""
         spec, bound = resolve_job(job, values, self.job_show)
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
-        upload = not provider.shares_files
         submission = make_submission(
             spec,
             bound,
-            new_run_id(spec.job),
+            run or new_run_id(spec.job),
             timeout,
             queue_timeout=queue_timeout,
-            upload=upload,
+            upload=not provider.shares_files,
         )
-        return provider.plan_run(target, submission)
+        return _Prepared(provider, target, submission, bound)
 
     def job_run(
         self,
@@ -395,25 +418,15 @@ class Sparknomad:
             InputError: if the parameters do not fit; nothing was sent.
             UnreachableError: if the cluster does not answer; the run is remembered as lost.
         """
-        spec, bound = resolve_job(job, values, self.job_show)
-        target = self._target_spec(cluster or self._default_cluster())
-        provider = self._provider(target.provider)
-        upload = not provider.shares_files
-        submission = make_submission(
-            spec,
-            bound,
-            run or new_run_id(spec.job),
-            timeout,
-            queue_timeout=queue_timeout,
-            upload=upload,
-        )
+        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, run)
+        provider, target, submission = prepared.provider, prepared.target, prepared.submission
         record = RunRecord(
             run=submission.run,
-            job=spec.job,
+            job=submission.job.job,
             cluster=target.cluster,
             state=RunState.PENDING,
             submitted=time.time(),
-            parameters=_storable(bound),
+            parameters=_storable(prepared.bound),
         )
         provider.plan_run(target, submission)
         self._ensure_started(target)

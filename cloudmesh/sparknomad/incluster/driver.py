@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         NoResourcesError,
         Stop,
         in_thread,
-        no_resources,
     )
 else:
     import run_attempt
@@ -67,14 +66,7 @@ else:
         abandon,
     )
     from run_staging import InfrastructureError
-    from run_waiting import (
-        CancelledError,
-        DeadlineError,
-        NoResourcesError,
-        Stop,
-        in_thread,
-        no_resources,
-    )
+    from run_waiting import CancelledError, DeadlineError, NoResourcesError, Stop, in_thread
 
 __all__ = ["EXIT_INFRASTRUCTURE", "EXIT_TIMEOUT", "Driver", "Stop", "main"]
 
@@ -269,7 +261,7 @@ class Driver:
             if now - missing_since > _MASTER_SECONDS:
                 raise InfrastructureError(f"{room.missing} for {_MASTER_SECONDS} s")
             if room.busy and now - begun > patience:
-                raise NoResourcesError(no_resources(patience, room.busy))
+                raise NoResourcesError(patience, room.busy)
             if room.busy != self.outcome.data["reason"]:
                 state = "pending" if room.busy else "staging"
                 self.outcome.save(state=state, reason=room.busy)

@@ -8,12 +8,12 @@ import json
 import re
 import shutil
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import direct  # noqa: E402
 import webhdfs  # noqa: E402
 
 if TYPE_CHECKING:
@@ -151,9 +151,7 @@ def find_room(master_ui: str, wanted: dict[str, int]) -> Room:
     """
     url = f"{master_ui}/json/"
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=10) as answer:
-            workers = json.load(answer)["workers"]
+        workers = direct.get_json(url, timeout=10)["workers"]
         alive = [worker for worker in workers if worker["state"] == "ALIVE"]
         whole = [(int(w["cores"]), int(w["memory"])) for w in alive]
         free = [(int(w["coresfree"]), int(w["memoryfree"])) for w in alive]

@@ -14,7 +14,6 @@ __all__ = [
     "NoResourcesError",
     "Stop",
     "in_thread",
-    "no_resources",
 ]
 
 _Result = TypeVar("_Result")
@@ -29,7 +28,15 @@ class DeadlineError(Exception):
 
 
 class NoResourcesError(Exception):
-    """The cluster had no room for the run for as long as it may wait."""
+    """The cluster had no room for the run for as long as it may wait.
+
+    Args:
+        seconds: how long it may wait.
+        reason: what it waited for.
+    """
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(f"no resources after {seconds:g} s: {reason}")
 
 
 class Stop:
@@ -66,8 +73,3 @@ def in_thread(work: Callable[[], _Result]) -> concurrent.futures.Future[_Result]
 
     threading.Thread(target=body, daemon=True).start()
     return future
-
-
-def no_resources(seconds: float, reason: str) -> str:
-    """Why a run is given up that found no room in the cluster."""
-    return f"no resources after {seconds:g} s: {reason}"

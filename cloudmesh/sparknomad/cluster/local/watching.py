@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from pathlib import Path
 
 from cloudmesh.sparknomad.cluster.local.daemons import LocalCluster
+from cloudmesh.sparknomad.incluster.direct import get_json
 from cloudmesh.sparknomad.model import ClusterState
 from cloudmesh.sparknomad.processes import ProcessRef
 
@@ -32,9 +32,7 @@ def registered_workers(cluster: LocalCluster) -> int:
     if cluster.master is None or not cluster.master.process.alive:
         return 0
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{cluster.master.ui}/json/", timeout=5) as answer:
-            return int(json.load(answer)["aliveworkers"])
+        return int(get_json(f"{cluster.master.ui}/json/", timeout=5)["aliveworkers"])
     except (OSError, ValueError, KeyError):
         return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
-from cloudmesh.sparknomad.incluster.run_waiting import no_resources
+from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
 
 __all__ = [
@@ -66,8 +66,8 @@ def _unplaced(nomad: Nomad, run: str, job: Mapping[str, Any]) -> RunStatus:
     if late and not job.get("Stop"):
         nomad.stop(job["ID"])
     if late:
-        waited = reason or "waits for room"
-        return RunStatus(run, RunState.FAILED, no_resources(limit, waited), finished=until)
+        given_up = NoResourcesError(limit, reason or "waits for room")
+        return RunStatus(run, RunState.FAILED, str(given_up), finished=until)
     if job.get("Stop"):
         return RunStatus(run, RunState.CANCELLED, "cancelled before it was started")
     return RunStatus(run, RunState.PENDING, reason)

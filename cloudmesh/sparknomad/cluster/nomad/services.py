@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +10,13 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, task
 from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
+from cloudmesh.sparknomad.incluster.direct import get_json
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.specs import ClusterSpec
 
 __all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb"]
 
+_SECONDS = 5
 _ENDPOINTS = {
     "spark-master": ("Spark master", "spark://{}"),
     "spark-master-ui": ("Spark master UI", "http://{}"),
@@ -33,19 +33,15 @@ def memory_mb(spec: ClusterSpec) -> int:
     return 3 * 768 + spec.workers * worker + 2 * 1768
 
 
-def _get(url: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as answer:
-        return json.load(answer)
-
-
 def live_datanodes(nomad: Nomad) -> int:
     """How many DataNodes the NameNode can write to."""
     query = "Hadoop:service=NameNode,name=FSNamesystem"
     for address in nomad.service("hdfs-http"):
         try:
-            beans = _get(f"http://{address}/jmx?qry={query}")["beans"]
-            status = _get(f"http://{address}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
+            beans = get_json(f"http://{address}/jmx?qry={query}", _SECONDS)["beans"]
+            status = get_json(
+                f"http://{address}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo", _SECONDS
+            )
             safe_mode = status["beans"][0].get("Safemode") if status["beans"] else "?"
             if beans and not safe_mode:
                 return int(beans[0]["NumLiveDataNodes"])
@@ -57,7 +53,7 @@ def live_datanodes(nomad: Nomad) -> int:
 def _live_workers(nomad: Nomad) -> int:
     for address in nomad.service("spark-master-ui"):
         try:
-            return int(_get(f"http://{address}/json/")["aliveworkers"])
+            return int(get_json(f"http://{address}/json/", _SECONDS)["aliveworkers"])
         except (OSError, ValueError, KeyError):
             continue
     return 0
@@ -67,7 +63,7 @@ def _history_answers(nomad: Nomad) -> bool:
     """Whether the History Server serves: Nomad lists a service before its port is open."""
     for address in nomad.service("spark-history"):
         try:
-            return bool(_get(f"http://{address}/api/v1/version"))
+            return bool(get_json(f"http://{address}/api/v1/version", _SECONDS))
         except (OSError, ValueError):
             continue
     return False
