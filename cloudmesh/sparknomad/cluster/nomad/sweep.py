@@ -68,6 +68,8 @@ class Sweep:
             for group in groups:
                 _remove_group(group)
             time.sleep(0.02)
+        # Chroot trees of tasks have tens of thousands of links: this takes half of rmtree's time.
+        subprocess.run(["rm", "-rf", "--", str(self.data)], capture_output=True, check=False)
         shutil.rmtree(self.data, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
