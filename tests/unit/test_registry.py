@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh.sparknomad import plugins
 from cloudmesh.sparknomad.cluster import registry
 from cloudmesh.sparknomad.cluster.local.provider import LocalProvider
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider, ProviderContext
@@ -28,7 +29,7 @@ def add(monkeypatch: pytest.MonkeyPatch, **providers: str) -> None:
         assert asked == {"group": group}
         return [EntryPoint(name, value, group) for name, value in providers.items()]
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
 
 
 def module(monkeypatch: pytest.MonkeyPatch, **content: object) -> None:
