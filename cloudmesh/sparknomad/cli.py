@@ -20,7 +20,7 @@ from cloudmesh.sparknomad.usage import MANUAL, PROGRAM
 
 __all__ = ["main"]
 
-_GROUPS = ("cluster", "image", "job")
+_GROUPS = ("cluster", "image", "job", "storage")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,7 +139,7 @@ def _commands_of(words: Sequence[str]) -> str:
     """The usage of the commands that were meant, as far as it can be told; else nothing."""
     plain = _plain(words)
     lines = _usage_lines()
-    for length in (2, 1):
+    for length in (3, 2, 1):
         start = " ".join([PROGRAM, *plain[:length]])
         found = [line for line in lines if line == start or line.startswith(start + " ")]
         if found and len(plain) >= length:
@@ -185,6 +185,9 @@ def _explain(words: Sequence[str], told: str) -> str:
         if plain[1] not in verbs[plain[0]]:
             near = _near(plain[1], verbs[plain[0]])
             return f"Unknown command {plain[0]} {plain[1]!r}{near}"
+    deeper = {line.split()[3] for line in _usage_lines() if " storage profile " in line}
+    if plain[:2] == ["storage", "profile"] and plain[2:3] and plain[2] not in deeper:
+        return f"Unknown command storage profile {plain[2]!r}{_near(plain[2], deeper)}"
     return f"The arguments do not fit: {' '.join(words)}"
 
 

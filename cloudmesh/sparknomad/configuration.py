@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.errors import SpecError
 
-__all__ = ["Configuration", "read_configuration"]
+__all__ = ["Configuration", "read_configuration", "storage_section"]
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,7 @@ def read_configuration(path: Path) -> Configuration:
     Raises:
         SpecError: if the section is not what it should be.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return Configuration()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: can't be read: {error}") from error
-    section = _load(path, text)
-    for key in ("cloudmesh", "sparknomad"):
-        section = section.get(key) if isinstance(section, Mapping) else None
-    if section is None:
-        return Configuration()
-    if not isinstance(section, Mapping):
-        raise SpecError(
-            f"{path}: cloudmesh.sparknomad: {section!r}: must be a mapping of names to values"
-        )
+    section = _section(path)
     known = {field.name for field in fields(Configuration)}
     values = {}
     for key, value in section.items():
@@ -62,6 +48,44 @@ def read_configuration(path: Path) -> Configuration:
     return Configuration(**values)
 
 
+def storage_section(path: Path) -> Mapping[str, Any]:
+    """The storage profiles in our section, by name, as they are written.
+
+    Args:
+        path: ``cloudmesh.yaml``; it need not exist.
+
+    Raises:
+        SpecError: if the section is not what it should be.
+    """
+    profiles = _section(path).get("storage")
+    if profiles is None:
+        return {}
+    if not isinstance(profiles, Mapping) or not all(isinstance(name, str) for name in profiles):
+        raise SpecError(
+            f"{path}: cloudmesh.sparknomad.storage: must be a mapping of names to profiles"
+        )
+    return profiles
+
+
+def _section(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: can't be read: {error}") from error
+    section = _load(path, text)
+    for key in ("cloudmesh", "sparknomad"):
+        section = section.get(key) if isinstance(section, Mapping) else None
+    if section is None:
+        return {}
+    if not isinstance(section, Mapping):
+        raise SpecError(
+            f"{path}: cloudmesh.sparknomad: {section!r}: must be a mapping of names to values"
+        )
+    return section
+
+
 def _load(path: Path, text: str) -> Any:
     import yaml
 
@@ -70,5 +94,9 @@ def _load(path: Path, text: str) -> Any:
     except RecursionError:
         raise SpecError(f"{path}: can't be read: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # PyYAML lets what is wrong with dates and tags through as Python's own errors.
-        raise SpecError(f"{path}: can't be read: {error}") from error
+        # PyYAML lets what is wrong with dates and tags through as Python's own errors. Its own
+        # whole message quotes the line, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise SpecError(f"{path}{line}: can't be read: not YAML: {problem}") from None

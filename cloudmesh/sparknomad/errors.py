@@ -8,6 +8,8 @@
     │   └── ParameterError          parameter_invalid     exit 2    http 400
     ├── NotFoundError               not_found             exit 4    http 404
     ├── ConflictError               conflict              exit 1    http 409
+    ├── StorageError                storage_failed        exit 1    http 502
+    │   └── CredentialError         credentials_missing   exit 1    http 424
     ├── DependencyError             dependency_missing    exit 1    http 424
     ├── DownloadError               download_failed       exit 1    http 502
     ├── ImageError                  image_failed          exit 1    http 500
@@ -28,6 +30,7 @@ from typing import ClassVar
 __all__ = [
     "ClusterError",
     "ConflictError",
+    "CredentialError",
     "DependencyError",
     "DownloadError",
     "ImageError",
@@ -39,6 +42,7 @@ __all__ = [
     "RunFailedError",
     "SparknomadError",
     "SpecError",
+    "StorageError",
     "UnreachableError",
     "WaitTimeoutError",
 ]
@@ -98,6 +102,20 @@ class ConflictError(SparknomadError):
 
     code = "conflict"
     http_status = 409
+
+
+class StorageError(SparknomadError):
+    """A storage did not do what was asked of it."""
+
+    code = "storage_failed"
+    http_status = 502
+
+
+class CredentialError(StorageError):
+    """The credentials of a storage are not there, or are refused."""
+
+    code = "credentials_missing"
+    http_status = 424
 
 
 class DependencyError(SparknomadError):

@@ -20,12 +20,15 @@ from cloudmesh.sparknomad.errors import (
 )
 from cloudmesh.sparknomad.job.jobs import (
     is_path,
+    local_outputs,
     make_submission,
     new_run_id,
     read_job,
     resolve_job,
 )
+from cloudmesh.sparknomad.manager_storage import StorageVerbs
 from cloudmesh.sparknomad.model import (
+    OUTPUTS,
     ClusterRecord,
     ClusterState,
     ClusterStatus,
@@ -48,6 +51,7 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.image.builder import Images
     from cloudmesh.sparknomad.machine import Check, SetupStep
+    from cloudmesh.sparknomad.storage.profile import StorageProfile
 
 __all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "LOCAL", "Sparknomad"]
 
@@ -65,15 +69,16 @@ def _silent(message: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """A run before it is sent: by whom, where, what, and the values of its parameters."""
+    """A run before it is sent: by whom, where, what, its parameters, and where its output goes."""
 
     provider: ClusterProvider
     target: ClusterSpec
     submission: Submission
     bound: Mapping[str, Any]
+    outputs: Mapping[str, str]
 
 
-class Sparknomad:
+class Sparknomad(StorageVerbs):
     """Everything that sparknomad can do.
 
     Args:
@@ -381,18 +386,22 @@ class Sparknomad:
         run: str | None = None,
     ) -> _Prepared:
         """Find what a run needs, and refuse what does not fit; nothing is touched."""
-        spec, bound = resolve_job(job, values, self.job_show)
+        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
+        places, storage = self._run_storage(spec, bound)
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
         submission = make_submission(
             spec,
-            bound,
+            {**bound, **places},
             run or new_run_id(spec.job),
             timeout,
             queue_timeout=queue_timeout,
             upload=not provider.shares_files,
+            storage=storage,
         )
-        return _Prepared(provider, target, submission, bound)
+        outputs = {} if provider.shares_files else local_outputs(spec, bound)
+        texts = {name: str(path) for name, path in outputs.items()}
+        return _Prepared(provider, target, submission, bound, texts)
 
     def job_run(
         self,
@@ -427,9 +436,11 @@ class Sparknomad:
             state=RunState.PENDING,
             submitted=time.time(),
             parameters=_storable(prepared.bound),
+            outputs=prepared.outputs,
         )
         provider.plan_run(target, submission)
         self._ensure_started(target)
+        submission = self._with_connectors(provider, submission)
         if run is None or not self._has_run(run):
             self.store.add_run(record)
         try:
@@ -439,6 +450,16 @@ class Sparknomad:
             self.store.update_run(record, lost)
             raise
         return self.store.update_run(record, status)
+
+    def _with_connectors(self, provider: ClusterProvider, submission: Submission) -> Submission:
+        """Fetch the connectors where Spark is not an image, which has them."""
+        if provider.runtime is not HostRuntime or not submission.storage.conf:
+            return submission
+        from cloudmesh.sparknomad.image.host import host_connectors
+
+        place = host_connectors(self.paths.cache, self.say, self.configuration.java)
+        storage = dataclasses.replace(submission.storage, connectors=place)
+        return dataclasses.replace(submission, storage=storage)
 
     def _has_run(self, run: str) -> bool:
         try:
@@ -457,6 +478,20 @@ class Sparknomad:
         if record is None and name != LOCAL:
             record = self._cluster(name)
         return record.spec if record else ClusterSpec(cluster=LOCAL, provider=LOCAL)
+
+    def _cluster_storage(self, cluster: str | None = None) -> StorageProfile:
+        from cloudmesh.sparknomad.storage.profile import StorageProfile
+
+        record = self._cluster(cluster or self._default_cluster())
+        place = self._provider(record.provider).storage(record.name)
+        if place is None:
+            raise InputError(
+                f"Cluster {record.name!r} has no storage of its own: its runs use this machine's "
+                "files.",
+                hint="Give a path or a file:// URL.",
+            )
+        user = {"user": "spark"}
+        return StorageProfile("cluster", place.url, "hdfs", place.endpoint, options=user)
 
     def _ensure_started(self, spec: ClusterSpec) -> None:
         """Start an embedded cluster that does not run."""
@@ -532,6 +567,19 @@ class Sparknomad:
             interval=0.2,
             hint="It goes on; wait again, or cancel it with `cms sparknomad job cancel`.",
         )
+
+    def job_fetch(self, run: str) -> Mapping[str, str]:
+        """Bring what a run wrote for this machine out of its cluster.
+
+        Returns:
+            The paths that were written, by parameter; what was fetched before is left out.
+        """
+        record = self.store.run(run)
+        fetched = {}
+        for name, path in record.outputs.items():
+            if self._fetch_output(record.cluster, f"{OUTPUTS}/{run}/{name}", path):
+                fetched[name] = path
+        return fetched
 
     def job_logs(
         self,

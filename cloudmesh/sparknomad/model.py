@@ -5,7 +5,7 @@ Plain frozen dataclasses; those that a user writes as YAML are in `specs`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -15,6 +15,7 @@ from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 __all__ = [
     "ClusterRecord",
     "ClusterState",
+    "ClusterStorage",
     "ClusterStatus",
     "Component",
     "HostRuntime",
@@ -24,11 +25,13 @@ __all__ = [
     "LocalInput",
     "LogChunk",
     "LogStream",
+    "OUTPUTS",
     "Plan",
     "PlanStep",
     "RunRecord",
     "RunState",
     "RunStatus",
+    "RunStorage",
     "Runtime",
     "Submission",
 ]
@@ -173,10 +176,13 @@ class Plan:
 INPUTS = "cluster:/inputs"
 """Where a run finds the files of the user's machine that were brought into the cluster."""
 
+OUTPUTS = "cluster:/outputs"
+"""Where a run writes what is then brought to the user's machine."""
+
 
 @dataclass(frozen=True)
 class LocalInput:
-    """A file of this machine that a run reads in the cluster.
+    """A file or directory of this machine that a run reads in the cluster.
 
     Attributes:
         path: where it is here.
@@ -185,6 +191,15 @@ class LocalInput:
 
     path: Path
     sha256: str
+
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """Each file, and its path below the cluster's inputs."""
+        if not self.path.is_dir():
+            yield self.path, self.place
+            return
+        for path in sorted(self.path.rglob("*")):
+            if path.is_file():
+                yield path, f"{self.place}/{path.relative_to(self.path).as_posix()}"
 
     @property
     def place(self) -> str:
@@ -198,6 +213,36 @@ class LocalInput:
 
 
 @dataclass(frozen=True)
+class ClusterStorage:
+    """A cluster's own storage, as this machine reaches it.
+
+    Attributes:
+        url: of the directory that is the root of ``cluster:``.
+        endpoint: the HTTP address of its NameNode.
+    """
+
+    url: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class RunStorage:
+    """What Spark needs for the storages that a run names.
+
+    Attributes:
+        profiles: their names.
+        conf: Spark's keys.
+        secrets: Spark's keys whose values nobody else may see.
+        connectors: the directory with their connectors, where the runtime has none.
+    """
+
+    profiles: tuple[str, ...] = ()
+    conf: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connectors: Path | None = None
+
+
+@dataclass(frozen=True)
 class Submission:
     """One run of a job, ready to be sent to a provider.
 
@@ -208,6 +253,7 @@ class Submission:
         timeout: seconds after which the program is ended; ``None`` for never.
         inputs: files of this machine that the arguments name by their `INPUTS` URL.
         queue_timeout: seconds after which a run that found no room fails.
+        storage: settings of the storages that the arguments name.
     """
 
     run: str
@@ -216,6 +262,7 @@ class Submission:
     timeout: float | None
     inputs: tuple[LocalInput, ...] = ()
     queue_timeout: float = 3600.0
+    storage: RunStorage = field(default_factory=RunStorage)
 
 
 @dataclass(frozen=True)
@@ -265,7 +312,11 @@ class ClusterRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run, as the local store knows it: what was asked, and the last that was heard."""
+    """A run, as the local store knows it: what was asked, and the last that was heard.
+
+    Attributes:
+        outputs: paths of this machine that its outputs are brought to, by parameter.
+    """
 
     run: str
     job: str
@@ -278,7 +329,7 @@ class RunRecord:
     started: float | None = None
     finished: float | None = None
     attempts: int = 0
-    handle: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
     report: Mapping[str, object] = field(default_factory=dict)
 
 

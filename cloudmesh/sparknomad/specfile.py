@@ -15,11 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from cloudmesh.sparknomad.errors import NotFoundError, SpecError
-from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec
 
 __all__ = ["build_spec", "json_schema", "read_spec", "spec_from_json", "spec_to_dict"]
 
-Spec = TypeVar("Spec", ClusterSpec, ImageSpec, JobSpec)
+Spec = TypeVar("Spec")
 Location = tuple[int | str, ...]
 
 
@@ -38,7 +37,7 @@ def read_spec(kind: type[Spec], path: Path) -> Spec:
     """Read one spec from a YAML file.
 
     Args:
-        kind: `ClusterSpec`, `ImageSpec` or `JobSpec`.
+        kind: such as `ClusterSpec`, `ImageSpec` or `JobSpec`.
         path: the file.
 
     Raises:
@@ -97,7 +96,7 @@ def build_spec(
     """Make a spec from plain data.
 
     Args:
-        kind: `ClusterSpec`, `ImageSpec` or `JobSpec`.
+        kind: such as `ClusterSpec`, `ImageSpec` or `JobSpec`.
         data: the fields, as YAML or JSON gives them.
         origin: file name for messages, or empty.
         node: the YAML node of `data`, for line numbers.
@@ -254,7 +253,7 @@ def _repeated_keys(node: yaml.Node | None, seen: set[int] | None = None) -> list
     return found
 
 
-def spec_to_dict(spec: ClusterSpec | ImageSpec | JobSpec) -> dict[str, Any]:
+def spec_to_dict(spec: Any) -> dict[str, Any]:
     """A spec as plain data that `build_spec` reads back; sizes as text, enums as values."""
     data: dict[str, Any] = _adapter(type(spec)).dump_python(spec, mode="json", by_alias=True)
     return data

@@ -32,6 +32,7 @@ __all__ = [
     "Retries",
     "Startup",
     "TaskDriver",
+    "Text",
     "Variant",
 ]
 

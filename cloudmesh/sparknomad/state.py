@@ -48,12 +48,16 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX runs_by_job ON runs (job, submitted DESC)",
         "CREATE INDEX runs_by_state ON runs (state, submitted DESC)",
     ),
+    (
+        "ALTER TABLE runs DROP COLUMN handle",
+        "ALTER TABLE runs ADD COLUMN outputs TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 
 _RUN_COLUMNS = (
     "run, job, cluster, state, submitted, parameters, reason, exit_code, started, finished, "
-    "attempts, handle, report"
+    "attempts, outputs, report"
 )
 
 
@@ -252,7 +256,7 @@ class Store:
                         record.started,
                         record.finished,
                         record.attempts,
-                        record.handle,
+                        json.dumps(dict(record.outputs)),
                         json.dumps(dict(record.report)),
                     ),
                 )
@@ -260,11 +264,6 @@ class Store:
             if isinstance(error.__cause__, sqlite3.IntegrityError):
                 raise ConflictError(f"There is a run {record.run!r} already.") from None
             raise
-
-    def set_handle(self, run: str, handle: str) -> None:
-        """Remember the provider's own name of a run, once it was accepted."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE runs SET handle = ? WHERE run = ?", (handle, run))
 
     def update_run(self, record: RunRecord, status: RunStatus) -> RunRecord:
         """Remember a provider's answer about a run; a terminal state is never left again."""
@@ -380,6 +379,6 @@ def _run(row: Mapping[str, Any]) -> RunRecord:
         started=row["started"],
         finished=row["finished"],
         attempts=row["attempts"],
-        handle=row["handle"],
+        outputs=json.loads(row["outputs"]),
         report=json.loads(row["report"]),
     )

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["format_duration", "format_size", "parse_duration", "parse_size", "spark_size"]
+__all__ = [
+    "format_bytes",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_size",
+    "spark_size",
+]
 
 _SIZE = re.compile(r"\s*([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
 _FACTOR = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -44,6 +51,15 @@ def format_size(size: int) -> str:
         if size and size % _FACTOR[unit] == 0:
             return f"{size // _FACTOR[unit]}{unit}"
     return str(size)
+
+
+def format_bytes(size: float) -> str:
+    """Write a number of bytes for a person, in decimal units: ``512 B``, ``1.5 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 999.5:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
 
 
 def spark_size(size: int) -> str:

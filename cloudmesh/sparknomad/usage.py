@@ -40,6 +40,20 @@ Usage:
   sparknomad job wait RUN [--timeout=DURATION] [options]
   sparknomad job cancel RUN [options]
   sparknomad job report RUN [options]
+  sparknomad storage profile add NAME --url=URL [--kind=KIND] [--endpoint=URL] [--region=REGION]
+                                 [--ca=FILE] [--credentials=SOURCE] [--set=ASSIGNMENT]...
+                                 [--secrets-in-plain-text] [--replace] [options]
+  sparknomad storage profile list [options]
+  sparknomad storage profile show NAME [options]
+  sparknomad storage profile remove NAME [options]
+  sparknomad storage list URL [--recursive] [options]
+  sparknomad storage info URL [options]
+  sparknomad storage put PATH URL [options]
+  sparknomad storage get URL PATH [options]
+  sparknomad storage copy URL URL [options]
+  sparknomad storage remove URL [options]
+  sparknomad storage usage URL [options]
+  sparknomad storage check [SUBJECT]... [options]
   sparknomad completion SHELL
   sparknomad --version
   sparknomad -h | --help
@@ -73,6 +87,14 @@ Jobs (JOB is a defined job's name, a job file, or a program .py or .jar):
   wait, cancel      Wait until a run has ended; end it.
   report            Show what a run did: time, bytes, records, tasks.
 
+Storage (URL is PROFILE:path, a plain URL such as s3://bucket/path, or a path of this machine):
+  profile add       Name a place in a cloud, and say where its credentials come from.
+  profile list      Show the names; show one (without its secrets); forget one.
+  list, info        Show what lies in a directory or fits a pattern; show one object.
+  put, get, copy    Copy to a storage, from it, between two; proven, and going on where it ended.
+  remove, usage     Remove objects; count them and their bytes.
+  check             Try profiles: credentials, list, write, read, remove; with a hint per failure.
+
 Options:
   --output=FORMAT       For every command: table, json or yaml [default: table].
   --quiet               For every command: print no progress.
@@ -99,6 +121,19 @@ Options:
                         cancelled or lost.
   --limit=N             At most so many runs; `all` for every one (default 50).
   --follow              Go on until the run has ended.
+  --url=URL             What the profile's name stands for, such as s3://bucket/path/.
+  --kind=KIND           s3, gcs, azure, swift, hdfs, file or http; found from the URL.
+  --endpoint=URL        Of the service, where it is not the cloud's own.
+  --region=REGION       Of the service.
+  --ca=FILE             Certificates that the service's is checked against.
+  --credentials=SOURCE  auto (default), environment, files, instance, file, keyring, prompt,
+                        plain or none.
+  --set=ASSIGNMENT      FIELD=VALUE: options.NAME, credentials.path, credentials.profile,
+                        credentials.variables.NAME or credentials.values.NAME. Repeatable.
+  --secrets-in-plain-text
+                        Write the secret into cloudmesh.yaml, for whoever reads that file.
+  --replace             Write a profile anew that is there already.
+  --recursive           Also what lies deeper.
   --dry-run             Show what would be done; touch nothing.
   -h, --help            Show this.
   --version             Show the version.
@@ -112,4 +147,6 @@ Examples:
   cms sparknomad job run examples/delays.yaml --param input=flights.csv
   cms sparknomad job run wordcount.py --param input=README.md --cluster=local
   cms sparknomad job runs --state=failed --output=json
+  cms sparknomad storage profile add aws --url=s3://bucket/data/ --credentials=environment
+  cms sparknomad job run delays --param input=aws:flights.csv --param output=azure:delays/
 """

@@ -54,7 +54,14 @@ def test_every_command_has_help(command: tuple[str, str], option: str, capsys: C
     told = capsys.readouterr()
     assert told.out.startswith(f"Usage:\n  sparknomad {' '.join(words)}")
     assert told.err == ""
-    assert len(told.out.splitlines()) == 3
+    assert len(told.out.splitlines()) == (6 if words[-1] == "profile" else 3)
+
+
+def test_commands_of_three_words_have_help_and_near_misses(capsys: Capture) -> None:
+    assert main(["storage", "profile", "add", "-h"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["storage", "profile", "shwo", "x"]) == 2
+    assert "did you mean 'show'?" in capsys.readouterr().err
 
 
 def test_a_group_has_help_of_all_its_commands(capsys: Capture) -> None:
@@ -123,7 +130,7 @@ def test_the_unknown_command_is_named_also_after_an_option(
 def test_an_unknown_command_has_one_line_of_help(words: list[str], capsys: Capture) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "Commands: setup, doctor, cluster, image, job, completion. "
+        "Commands: setup, doctor, cluster, image, job, storage, completion. "
         "`cms sparknomad --help` shows everything."
     ]
 

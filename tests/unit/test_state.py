@@ -108,7 +108,7 @@ def test_any_run_round_trips(
         started=2.5,
         finished=3.5,
         attempts=2,
-        handle="h",
+        outputs={"o": "/there"},
     )
     store.add_run(wanted)
     assert store.run("r") == wanted
@@ -164,14 +164,14 @@ def test_a_terminal_state_is_never_left(store: Store, terminal: RunState) -> Non
 
 
 def test_an_update_keeps_what_was_asked(store: Store) -> None:
-    pending = record(parameters={"a": 1})
+    pending = record(parameters={"a": 1}, outputs={"o": "/there"})
     store.add_run(pending)
-    store.set_handle("r", "handle")
     updated = store.update_run(
         store.run("r"), RunStatus("r", RunState.RUNNING, started=5.0, attempts=1, report={"x": 1})
     )
     assert updated == store.run("r")
-    assert (updated.parameters, updated.handle, updated.report) == ({"a": 1}, "handle", {"x": 1})
+    assert (updated.parameters, updated.report) == ({"a": 1}, {"x": 1})
+    assert updated.outputs == {"o": "/there"}
 
 
 def _write_much(path: Path, number: int, together: Any) -> None:

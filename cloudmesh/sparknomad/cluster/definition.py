@@ -140,4 +140,8 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
         "timeout": submission.timeout,
         "queue_timeout": submission.queue_timeout,
         "submitted": submitted,
+        "storage": {
+            "profiles": list(submission.storage.profiles),
+            "conf": dict(submission.storage.conf),
+        },
     }

@@ -26,6 +26,7 @@ from cloudmesh.sparknomad.errors import (
 from cloudmesh.sparknomad.model import (
     ClusterState,
     ClusterStatus,
+    ClusterStorage,
     LogChunk,
     LogStream,
     Plan,
@@ -242,7 +243,15 @@ class ClusterProvider(ABC):
         self._exists(cluster)
         return self._cluster_logs(cluster)
 
+    def storage(self, cluster: str) -> ClusterStorage | None:
+        """The cluster's own storage, or ``None`` if runs use this machine's files."""
+        self._exists(cluster)
+        return self._storage(cluster)
+
     # hooks
+
+    def _storage(self, cluster: str) -> ClusterStorage | None:
+        return None
 
     @abstractmethod
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]: ...

@@ -9,16 +9,18 @@ from cloudmesh.sparknomad.commands import (
     image_commands,
     job_commands,
     machine_commands,
+    storage_commands,
 )
 from cloudmesh.sparknomad.commands.shared import Arguments
 
 __all__ = ["COMMANDS"]
 
-_GROUPS = {
+_GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     "": machine_commands.VERBS,
     "cluster": cluster_commands.VERBS,
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
+    "storage": storage_commands.VERBS,
 }
 
 COMMANDS: dict[tuple[str, str], Callable[[Arguments], int]] = {

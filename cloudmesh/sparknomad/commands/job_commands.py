@@ -138,6 +138,7 @@ def _write_chunk(chunk: LogChunk, *, to_stderr: bool = False) -> None:
 def _outcome(manager: Sparknomad, record: RunRecord) -> int:
     took = (record.finished or record.submitted) - record.submitted
     if record.state is RunState.SUCCEEDED:
+        manager.job_fetch(record.run)
         manager.say(f"run {record.run} succeeded after {format_duration(max(took, 0))}")
         return 0
     raise RunFailedError(

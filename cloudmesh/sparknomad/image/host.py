@@ -8,10 +8,23 @@ from pathlib import Path
 
 from cloudmesh.sparknomad.image.java import find_java
 from cloudmesh.sparknomad.image.lines import DEFAULT_LINE, find_line
-from cloudmesh.sparknomad.image.spark import fetch_spark
+from cloudmesh.sparknomad.image.spark import fetch_connectors, fetch_spark
 from cloudmesh.sparknomad.model import HostRuntime
 
-__all__ = ["host_runtime"]
+__all__ = ["host_connectors", "host_runtime"]
+
+
+def host_connectors(
+    cache: Path, say: Callable[[str], None], java: str = "", line: str = DEFAULT_LINE
+) -> Path:
+    """Find or fetch the connectors of the clouds' storages; see `host_runtime`.
+
+    Returns:
+        The directory with their jars.
+    """
+    pinned = find_line(line)
+    fetch_spark(pinned, cache, say)
+    return fetch_connectors(pinned, cache, find_java(cache, say, configured=java), say)
 
 
 def host_runtime(

@@ -34,7 +34,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 import sparkconf  # noqa: E402
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_attempt, run_children, run_staging
+    from cloudmesh.sparknomad.incluster import (
+        run_attempt,
+        run_children,
+        run_private,
+        run_staging,
+    )
     from cloudmesh.sparknomad.incluster.run_attempt import Attempt, End, explain
     from cloudmesh.sparknomad.incluster.run_outcome import (
         CANCELLED,
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
 else:
     import run_attempt
     import run_children
+    import run_private
     import run_staging
     from run_attempt import Attempt, End, explain
     from run_outcome import (
@@ -91,7 +97,10 @@ class Driver:
         self.output = run_children.Output(directory)
         self.definition = _load(directory / "definition.json")
         self.run = _load(directory / "run.json")
-        self.cluster = _load(directory / "cluster.json")
+        self.cluster = {
+            **_load(directory / "cluster.json"),
+            "storage_conf": self.run.get("storage", {}).get("conf", {}),
+        }
         self.outcome = Outcome(directory, self.run, self.definition["retries"])
         self.arguments: list[str] = []
         self.launched = False
@@ -181,11 +190,13 @@ class Driver:
         """Remove what only a running program needs."""
         for path in (self.directory / "local", *self.directory.glob("attempt-*")):
             shutil.rmtree(path, ignore_errors=True)
+        run_private.clear(self.cluster)
 
     # the end
 
     def _finish(self, verdict: Verdict) -> int:
         self.outcome.finish(verdict, lost=self.output.problem if verdict.code else "")
+        run_private.forget(self.cluster)
         self._keep()
         return verdict.code
 
@@ -297,7 +308,7 @@ class Driver:
         return self._watch(self._start(command))
 
     def _run_python(self, program: Path, scratch: Path) -> End:
-        gateway = scratch / "gateway"
+        gateway = run_private.private_directory(self.cluster, scratch) / "gateway"
         arguments = scratch / "arguments.json"
         sparkconf.write_private(arguments, json.dumps(self.arguments))
         java = self._start(

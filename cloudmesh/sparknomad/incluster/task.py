@@ -35,8 +35,12 @@ def prepare() -> Path:
     place = Path(__file__).resolve().parent
     archive = place / "spark.jsa"
     python = shutil.which("python3") or sys.executable
+    secrets = Path(os.environ["NOMAD_SECRETS_DIR"])
     cluster = {
         "run": run["run"],
+        "private": str(secrets),
+        "nomad": os.environ["SPARKNOMAD_NOMAD"],
+        "credentials_variable": os.environ.get("NOMAD_META_credentials", ""),
         "master": f"spark://{services['master']}",
         "master_ui": f"http://{services['master_ui']}",
         "hdfs": services["hdfs_http"],
@@ -45,7 +49,7 @@ def prepare() -> Path:
         "events": "/sparknomad/events",
         "runs": "/sparknomad/runs",
         "host": os.environ["SPARKNOMAD_HOST"],
-        "secret_file": str(Path(os.environ["NOMAD_SECRETS_DIR"]) / "spark"),
+        "secret_file": str(secrets / "spark"),
         "spark_home": os.environ["SPARK_HOME"],
         "conf_dir": os.environ["SPARK_CONF_DIR"],
         "java_home": os.environ["JAVA_HOME"],

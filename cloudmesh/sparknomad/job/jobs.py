@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import re
 import secrets
 import time
@@ -13,13 +15,14 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.definition import hash_file
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.job.parameters import bind, check_job, render
-from cloudmesh.sparknomad.model import LocalInput, Submission
+from cloudmesh.sparknomad.model import OUTPUTS, LocalInput, RunStorage, Submission
 from cloudmesh.sparknomad.specfile import build_spec, read_spec
 from cloudmesh.sparknomad.specs import PARAMETER_PATTERN, Dependencies, JobSpec, ParameterType
 
 __all__ = [
     "is_path",
     "local_inputs",
+    "local_outputs",
     "make_submission",
     "new_run_id",
     "program_job",
@@ -60,17 +63,23 @@ def read_job(path: Path) -> JobSpec:
     return spec
 
 
-def program_job(path: Path, values: Mapping[str, Any]) -> JobSpec:
+def program_job(
+    path: Path,
+    values: Mapping[str, Any],
+    is_storage: Callable[[str], bool] = lambda text: False,
+) -> JobSpec:
     """A job of just a program: each value becomes the arguments ``--name value``.
 
-    A value that is the path of a file of this machine is taken as a uri, so that the program
-    finds the file wherever it runs.
+    A value that is the path of a file of this machine, begins with ``./`` or ``../``, or lies in
+    a storage, is taken as a uri, so that the program finds it wherever it runs.
     """
     name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:40].rstrip("-._")
     arguments: list[str] = []
     parameters = {}
     for key, value in values.items():
-        if re.fullmatch(PARAMETER_PATTERN, key) and _is_local_file(str(value)):
+        text = str(value)
+        found = _is_local_file(text) or is_storage(text) or text.startswith(("./", "../"))
+        if re.fullmatch(PARAMETER_PATTERN, key) and found:
             parameters[key] = {"type": "uri"}
             arguments += [f"--{key}", f"{{{key}}}"]
         else:
@@ -98,7 +107,10 @@ def _literal(text: str) -> str:
 
 
 def resolve_job(
-    job: str, values: Mapping[str, Any], find: Callable[[str], JobSpec]
+    job: str,
+    values: Mapping[str, Any],
+    find: Callable[[str], JobSpec],
+    is_storage: Callable[[str], bool] = lambda text: False,
 ) -> tuple[JobSpec, dict[str, Any]]:
     """Find a job by name, job file or program, and bind its parameters.
 
@@ -106,6 +118,7 @@ def resolve_job(
         job: what the user wrote.
         values: the run's parameters by name.
         find: gives a defined job by its name, or raises `NotFoundError`.
+        is_storage: whether a value is a URL of some storage.
 
     Returns:
         The job, and the value of each parameter that has one.
@@ -113,7 +126,7 @@ def resolve_job(
     if not is_path(job):
         spec = find(job)
     elif Path(job).suffix in _PROGRAMS:
-        return program_job(Path(job), values), dict(values)
+        return program_job(Path(job), values, is_storage), dict(values)
     elif Path(job).suffix in _JOB_FILES:
         spec = read_job(Path(job))
     else:
@@ -132,7 +145,7 @@ def new_run_id(job: str) -> str:
 
 
 def local_inputs(spec: JobSpec, bound: Mapping[str, Any], *, upload: bool) -> dict[str, LocalInput]:
-    """The uri parameters that name a file of this machine by its plain path.
+    """The uri parameters that name a file of this machine, or a directory.
 
     Args:
         spec: the job.
@@ -140,17 +153,58 @@ def local_inputs(spec: JobSpec, bound: Mapping[str, Any], *, upload: bool) -> di
         upload: whether they will be brought into the cluster, under their digest.
 
     Returns:
-        The files by parameter; a directory, a URL or a path that is not here is none.
+        The files by parameter; a URL of another storage or a path that is not here is none. A
+        directory is one only if it is brought: what does not move needs no mention.
     """
+    found = {}
+    for name, path in _local_paths(spec, bound).items():
+        if path.is_file() or (upload and path.is_dir()):
+            found[name] = LocalInput(path, _digest(path) if upload else "")
+    return found
+
+
+def local_outputs(spec: JobSpec, bound: Mapping[str, Any]) -> dict[str, Path]:
+    """The uri parameters that name a path of this machine where nothing is yet."""
+    paths = _local_paths(spec, bound)
+    return {name: path for name, path in paths.items() if not os.path.lexists(path)}
+
+
+def _local_paths(spec: JobSpec, bound: Mapping[str, Any]) -> dict[str, Path]:
     found = {}
     for name, value in bound.items():
         declared = spec.parameters.get(name)
-        if declared is None or declared.type is not ParameterType.URI:
-            continue
-        if _is_local_file(value):
-            path = Path(value).absolute()
-            found[name] = LocalInput(path, hash_file(path) if upload else "")
+        if declared is not None and declared.type is ParameterType.URI:
+            path = _local_path(str(value))
+            if path is not None:
+                found[name] = path
     return found
+
+
+def _local_path(value: str) -> Path | None:
+    """The path that a value means, unless it means something in another storage."""
+    if value.startswith("file://"):
+        return Path("/" + value.removeprefix("file://").removeprefix("localhost").lstrip("/"))
+    if re.match(r"[A-Za-z0-9][A-Za-z0-9+._-]*:", value) or any(c in value for c in "*?[{\0"):
+        return Path(value).absolute() if _is_local_file(value) else None
+    try:
+        os.lstat(value)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):  # too long for a path, or not one at all
+        return None
+    return Path(value).absolute()
+
+
+def _digest(path: Path) -> str:
+    """The digest of a file, or of a directory's files with their names."""
+    if not path.is_dir():
+        return hash_file(path)
+    whole = hashlib.sha256()
+    for each in sorted(path.rglob("*")):
+        if each.is_file():
+            name = os.fsencode(each.relative_to(path))
+            whole.update(b"%d %s %s\n" % (len(name), name, hash_file(each).encode()))
+    return whole.hexdigest()
 
 
 def make_submission(
@@ -161,6 +215,7 @@ def make_submission(
     *,
     queue_timeout: float | None = None,
     upload: bool = False,
+    storage: RunStorage | None = None,
 ) -> Submission:
     """One run, ready for a provider.
 
@@ -171,11 +226,14 @@ def make_submission(
         timeout: seconds, instead of the job's own.
         queue_timeout: seconds, instead of the job's own.
         upload: whether files of this machine must be brought into the cluster.
+        storage: settings of the storages that the values name.
     """
     limit = spec.timeout if timeout is None else timeout
     inputs = local_inputs(spec, bound, upload=upload)
     # A program does not run in the user's directory: a relative path would mean nothing there.
     places = {name: file.url if upload else str(file.path) for name, file in inputs.items()}
+    for name, path in local_outputs(spec, bound).items():
+        places[name] = f"{OUTPUTS}/{run}/{name}" if upload else str(path)
     arguments = render(spec, {**bound, **places})
     return Submission(
         run,
@@ -184,4 +242,5 @@ def make_submission(
         limit,
         tuple(inputs.values()) if upload else (),
         spec.queue_timeout if queue_timeout is None else queue_timeout,
+        storage or RunStorage(),
     )

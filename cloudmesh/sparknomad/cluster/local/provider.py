@@ -25,6 +25,7 @@ from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster import driver as driver_module
+from cloudmesh.sparknomad.incluster.run_private import CREDENTIALS
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
     Component,
@@ -267,8 +268,14 @@ class LocalProvider(ClusterProvider):
     ) -> None:
         master = cluster.master
         assert master is not None
+        private = run / "private"
+        private.mkdir(mode=0o700, exist_ok=True)
+        if submission.storage.secrets:
+            secrets = json.dumps(dict(submission.storage.secrets))
+            write_private(private / CREDENTIALS, secrets)
         environment = {
             "run": submission.run,
+            "private": str(private),
             "master": cluster.url,
             "master_ui": master.ui,
             "host": HOST,
@@ -280,6 +287,8 @@ class LocalProvider(ClusterProvider):
             "python": cluster.runtime["python"],
             "executor_python": cluster.runtime["python"],
         }
+        if submission.storage.connectors:
+            environment["connectors"] = f"{submission.storage.connectors}/*"
         document = run_document(submission, time.time())
         write_private(run / "definition.json", json.dumps(definition))
         write_private(run / "cluster.json", json.dumps(environment))

@@ -135,6 +135,24 @@ class Nomad:
         """Write a Nomad Variable."""
         self._request("var", path, method="put", json={"Path": path, "Items": dict(items)})
 
+    def variables(self, prefix: str) -> list[str]:
+        """The paths of the Nomad Variables that begin so."""
+        found = self._request("vars", params={"prefix": prefix}).json()
+        return [str(entry["Path"]) for entry in found or ()]
+
+    def delete_variable(self, path: str) -> None:
+        """Remove a Nomad Variable; fine if it is not there."""
+        try:
+            self._request("var", path, method="delete")
+        except NotThereError:
+            return
+
+    def put_policy(self, name: str, rules: str, job: str) -> None:
+        """Give the tasks of a job what an ACL policy allows."""
+        acl = {"Namespace": "default", "JobID": job}
+        body = {"Name": name, "Rules": rules, "JobACL": acl}
+        self._request("acl", "policy", name, method="post", json=body)
+
     def service(self, name: str) -> list[str]:
         """The addresses of a service."""
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
-from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads
+from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads, vault
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
@@ -31,6 +31,7 @@ from cloudmesh.sparknomad.errors import ClusterError, ConflictError, Unreachable
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
+    ClusterStorage,
     ImageRuntime,
     LogChunk,
     LogStream,
@@ -298,6 +299,16 @@ class NomadProvider(ClusterProvider):
             left = [f"directory {directory}"]
         return left
 
+    def _storage(self, cluster: str) -> ClusterStorage:
+        nomad = self._nomad(self._read(cluster))
+        found = [nomad.service(name) for name in ("hdfs", "hdfs-http")]
+        if not all(found):
+            raise UnreachableError(
+                f"The HDFS of cluster {cluster!r} does not answer.",
+                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
+            )
+        return ClusterStorage(f"hdfs://{found[0][0]}/sparknomad/", f"http://{found[1][0]}")
+
     # runs
 
     def _run_file(self, cluster: str, run: str) -> Path:
@@ -325,10 +336,13 @@ class NomadProvider(ClusterProvider):
         if not registered:
             self._register(nomad, job)
         meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
+        if submission.storage.secrets:
+            meta["credentials"] = vault.put(nomad, parent, submission)
         child = nomad.dispatch(parent, payload, meta, submission.run)
         note = self._run_file(spec.cluster, submission.run)
         note.parent.mkdir(exist_ok=True)
-        write_private(note, json.dumps({"child": child}))
+        document = {"child": child, "credentials": meta.get("credentials", "")}
+        write_private(note, json.dumps(document))
         return RunStatus(submission.run, RunState.PENDING)
 
     def _child(self, cluster: str, run: str, nomad: Nomad) -> str:
@@ -344,9 +358,20 @@ class NomadProvider(ClusterProvider):
     def _run_status(self, cluster: str, run: str) -> RunStatus:
         nomad = self._nomad(self._read(cluster))
         try:
-            return run_status(nomad, run, self._child(cluster, run, nomad))
+            status = run_status(nomad, run, self._child(cluster, run, nomad))
         except NotThereError:
             raise self._unknown_run(cluster, run) from None
+        if status.state.is_terminal:
+            self._forget_credentials(nomad, cluster, run)
+        return status
+
+    def _forget_credentials(self, nomad: Nomad, cluster: str, run: str) -> None:
+        """Remove a run's credentials, should its driver not have come to it."""
+        file = self._run_file(cluster, run)
+        note = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        if note.get("credentials"):
+            nomad.delete_variable(note["credentials"])
+            write_private(file, json.dumps({"child": note["child"]}))
 
     def _logs(
         self, cluster: str, run: str, streams: Sequence[LogStream], follow: bool

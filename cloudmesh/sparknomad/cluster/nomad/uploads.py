@@ -16,7 +16,13 @@ __all__ = ["DIRECTORIES", "bring", "payload"]
 _PAYLOAD_LIMIT = 16_384
 _ARTIFACTS = "/sparknomad/artifacts"
 _INPUTS = "/sparknomad/inputs"
-DIRECTORIES = (_ARTIFACTS, _INPUTS, "/sparknomad/events", "/sparknomad/runs")
+DIRECTORIES = (
+    _ARTIFACTS,
+    _INPUTS,
+    "/sparknomad/outputs",
+    "/sparknomad/events",
+    "/sparknomad/runs",
+)
 """What every cluster's HDFS has from the beginning."""
 
 
@@ -34,7 +40,8 @@ def bring(hdfs: WebHdfs, definition: Definition, submission: Submission) -> None
     for artifact in definition.artifacts:
         _upload(hdfs, artifact.path, f"{_ARTIFACTS}/{artifact.sha256}")
     for file in submission.inputs:
-        _upload(hdfs, file.path, f"{_INPUTS}/{file.place}")
+        for source, place in file.files():
+            _upload(hdfs, source, f"{_INPUTS}/{place}")
 
 
 def payload(hdfs: WebHdfs, directory: Path, submission: Submission) -> bytes:

@@ -69,7 +69,7 @@ job "job" {
   parameterized {
     payload       = "required"
     meta_required = ["run"]
-    meta_optional = ["queue_timeout"]
+    meta_optional = ["queue_timeout", "credentials"]
   }
 
   group "run" {
@@ -133,6 +133,7 @@ job "job" {
       env = merge(var.environment, {
         SPARKNOMAD_HOST        = "${NOMAD_HOST_IP_ui}"
         SPARKNOMAD_REPLICATION = var.replication
+        SPARKNOMAD_NOMAD       = "${attr.unique.advertise.address}"
       })
 
       template {
@@ -142,6 +143,23 @@ job "job" {
         gid         = 185
         perms       = "0400"
         change_mode = "noop"
+      }
+
+      # The credentials of the storages that this run names, if it names any.
+      template {
+        destination = "secrets/storage.json"
+        data        = <<-EOT
+          {{ with env "NOMAD_META_credentials" }}{{ with nomadVar . }}{{ .storage }}{{ end }}{{ end }}
+        EOT
+        uid         = 185
+        gid         = 185
+        perms       = "0400"
+        change_mode = "noop"
+      }
+
+      # With it the driver removes these credentials when it has ended.
+      identity {
+        file = true
       }
 
       template {

@@ -1,0 +1,50 @@
+"""The credentials of a run's storages, as a Nomad Variable that only this job's tasks may read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.errors import InputError
+from cloudmesh.sparknomad.model import Submission
+
+__all__ = ["DIRECTORY", "put"]
+
+DIRECTORY = "sparknomad/credentials"
+"""Where such Variables lie."""
+
+# https://developer.hashicorp.com/nomad/docs/concepts/variables: 64 KiB of keys and values.
+_LIMIT = 65_000
+
+
+def put(nomad: Nomad, job: str, submission: Submission) -> str:
+    """Write a run's credentials, and let the tasks of its job read and remove them.
+
+    Args:
+        nomad: the cluster's.
+        job: the id of the parameterized job.
+        submission: the run.
+
+    Returns:
+        The Variable's path.
+    """
+    text = json.dumps(dict(submission.storage.secrets))
+    if len(text.encode()) > _LIMIT:
+        raise InputError(
+            f"The credentials of {', '.join(submission.storage.profiles)} have "
+            f"{len(text.encode()):,} bytes; at most {_LIMIT:,} fit."
+        )
+    own = f"{DIRECTORY}/{_digest(job)}"
+    rules = (
+        'namespace "default" { variables { path "%s/*" { capabilities = ["read", "destroy"] } } }'
+    )
+    nomad.put_policy(f"sparknomad-run-{_digest(job)}", rules % own, job)
+    path = f"{own}/{_digest(submission.run)}"
+    nomad.put_variable(path, {"storage": text})
+    return path
+
+
+def _digest(name: str) -> str:
+    """A name in the few characters that paths of Variables may have."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -1,0 +1,95 @@
+"""What of a run nobody else may read: credentials, and files that hold some."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CREDENTIALS", "clear", "forget", "private_directory", "redaction", "storage_secrets"]
+
+CREDENTIALS = "storage.json"
+"""The file with the Spark keys that hold the credentials of the run's storages."""
+
+_FILES = ("spark.properties", "gateway")
+_SECONDS = 10
+# Spark's own default: org.apache.spark.internal.config.SECRET_REDACTION_PATTERN.
+_REDACTED = "(?i)secret|password|token|access[.]?key"
+
+
+def private_directory(cluster: Mapping[str, Any], scratch: Path) -> Path:
+    """Where such files lie: what Nomad serves of an allocation does not hold its secrets."""
+    return Path(cluster.get("private") or scratch)
+
+
+def storage_secrets(cluster: Mapping[str, Any]) -> dict[str, str]:
+    """Spark's keys for the credentials of the run's storages."""
+    place = cluster.get("private")
+    try:
+        text = (Path(place) / CREDENTIALS).read_text("utf-8") if place else ""
+    except FileNotFoundError:
+        return {}
+    secrets: dict[str, str] = json.loads(text) if text.strip() else {}
+    return secrets
+
+
+def redaction(secrets: Mapping[str, str], configured: str | None) -> str:
+    """Spark's pattern of the keys whose values it shows neither in event logs nor on pages."""
+    keys = sorted({key.removeprefix("spark.hadoop.") for key in secrets})
+    return "|".join([configured or _REDACTED, *map(re.escape, keys)])
+
+
+def clear(cluster: Mapping[str, Any]) -> None:
+    """Remove what only a running program needs."""
+    for name in _FILES if cluster.get("private") else ():
+        (Path(cluster["private"]) / name).unlink(missing_ok=True)
+
+
+def forget(cluster: Mapping[str, Any]) -> None:
+    """Remove the credentials here, and where they came from."""
+    if not cluster.get("private"):
+        return
+    clear(cluster)
+    with contextlib.suppress(OSError):
+        (Path(cluster["private"]) / CREDENTIALS).unlink(missing_ok=True)
+    if cluster.get("credentials_variable"):
+        # Who sent the run removes it as well, when it sees the run's end.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            _delete_variable(cluster, Path(cluster["private"]))
+
+
+class _Socket(http.client.HTTPConnection):
+    """HTTP over the socket by which Nomad serves its API to a task."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_SECONDS)
+        self.sock.connect(str(self._path))
+
+
+def _nomad(cluster: Mapping[str, Any], private: Path) -> http.client.HTTPConnection:
+    """Nomad's API: by its socket, which is missing where its path would be over 107 bytes."""
+    path = private / "api.sock"
+    if path.exists():
+        return _Socket(path)
+    return http.client.HTTPConnection(cluster["nomad"], timeout=_SECONDS)
+
+
+def _delete_variable(cluster: Mapping[str, Any], private: Path) -> None:
+    token = (private / "nomad_token").read_text("utf-8").strip()
+    connection = _nomad(cluster, private)
+    path = f"/v1/var/{cluster['credentials_variable']}"
+    try:
+        connection.request("DELETE", path, headers={"X-Nomad-Token": token})
+        connection.getresponse().read()
+    finally:
+        connection.close()

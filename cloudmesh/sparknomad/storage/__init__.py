@@ -1,0 +1,1 @@
+"""Data in clouds: profiles, URLs, credentials, and what Spark and Python need to reach it."""

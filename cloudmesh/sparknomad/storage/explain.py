@@ -1,0 +1,140 @@
+"""What a storage's refusal means, in words for a person."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cloudmesh.sparknomad.errors import (
+    CredentialError,
+    NotFoundError,
+    SparknomadError,
+    StorageError,
+)
+from cloudmesh.sparknomad.storage.profile import StorageProfile
+from cloudmesh.sparknomad.storage.url import StorageURL
+
+__all__ = ["explained", "hint_for", "storage_error"]
+
+
+class _Cause(NamedTuple):
+    pattern: str
+    hint: str
+    credentials: bool = False
+
+
+_CAUSES = (
+    _Cause(
+        r"RequestTimeTooSkewed|time too skewed|clock skew|Date header|not yet valid",
+        "The clock of this host differs from the storage's; set it (for instance by NTP).",
+    ),
+    _Cause(
+        r"InvalidAccessKeyId|access key id you provided does not exist",
+        "The access key is not known there: wrong key, or keys of another cloud.",
+        credentials=True,
+    ),
+    _Cause(
+        r"SignatureDoesNotMatch|signature we calculated|MAC signature|AuthenticationFailed",
+        "The secret key is wrong, or the region.",
+        credentials=True,
+    ),
+    _Cause(
+        r"ExpiredToken|token .*expired|expired.*token|TokenRefreshRequired",
+        "The credentials have expired; get new ones.",
+        credentials=True,
+    ),
+    _Cause(
+        r"AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|"
+        r"region .*(is wrong|mismatch)|expecting '",
+        "The bucket is in another region; set the profile's region.",
+    ),
+    _Cause(
+        r"NoSuchBucket|specified bucket does not exist|ContainerNotFound|"
+        r"container does not exist|bucket.*not found",
+        "There is no such bucket or container; make it, or mend the profile's URL.",
+    ),
+    _Cause(
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerification|SSLError|certificate",
+        "The server's certificate is not trusted; name its CA in the profile (ca: FILE).",
+    ),
+    _Cause(
+        r"ProxyError|proxy",
+        "A proxy stands in between; see HTTPS_PROXY and NO_PROXY.",
+    ),
+    _Cause(
+        r"Name or service not known|getaddrinfo|name resolution|NXDOMAIN|nodename nor servname",
+        "The endpoint's name can't be resolved; mend the profile's endpoint, or DNS.",
+    ),
+    _Cause(
+        r"Connection refused|Connect call failed|Cannot connect|Could not connect|"
+        r"unreachable|No route to host",
+        "Nothing answers at the endpoint; mend the profile's endpoint, or start the server.",
+    ),
+    _Cause(r"SlowDown|503|Service Unavailable|reduce your request rate", "Try again later."),
+    _Cause(r"timed? ?out|Timeout", "The storage did not answer in time; try again."),
+    _Cause(
+        r"No space left|ENOSPC|QuotaExceeded|InsufficientStorage",
+        "The storage is full; make room.",
+    ),
+    _Cause(
+        r"AccessDenied|Forbidden|403|401|Unauthorized|Permission denied|Unable to locate "
+        r"credentials|NoCredentials|Anonymous caller|AuthorizationFailure|DefaultCredentials",
+        "The credentials do not allow it, or there are none; see what the profile names.",
+        credentials=True,
+    ),
+)
+
+
+def _cause(text: str) -> _Cause | None:
+    return next((each for each in _CAUSES if re.search(each.pattern, text, re.IGNORECASE)), None)
+
+
+def hint_for(text: str) -> str:
+    """What to do about an error that a storage's library told; empty if that is not known."""
+    cause = _cause(text)
+    return cause.hint if cause else ""
+
+
+def _chain(error: BaseException) -> str:
+    told: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(told) < 6:
+        text = " ".join(str(current).split())
+        told.append(f"{type(current).__name__}: {text}" if text else type(current).__name__)
+        current = current.__cause__ or current.__context__
+    return " / ".join(told)
+
+
+def storage_error(
+    error: BaseException, profile: StorageProfile, verb: str, url: StorageURL | None = None
+) -> SparknomadError:
+    """Our own error for what a storage's library has raised.
+
+    Args:
+        error: what was raised.
+        profile: of the storage.
+        verb: what was tried.
+        url: with what; the profile itself if not given.
+    """
+    subject = str(url) if url else f"storage profile {profile.name!r}"
+    whole = _chain(error)
+    cause = _cause(whole)
+    if isinstance(error, FileNotFoundError) and not (cause and "bucket" in cause.hint):
+        return NotFoundError(f"{subject}: there is nothing of this name.")
+    text = f"Could not {verb} {subject}: {whole.split(' / ')[0][:500].rstrip('.')}."
+    if cause and cause.credentials:
+        return CredentialError(text, hint=cause.hint)
+    return StorageError(text, hint=cause.hint if cause else "")
+
+
+@contextlib.contextmanager
+def explained(profile: StorageProfile, verb: str, url: StorageURL | None = None) -> Iterator[None]:
+    """Turn whatever a storage's library raises into `storage_error`."""
+    try:
+        yield
+    except (SparknomadError, KeyboardInterrupt, ImportError):
+        raise
+    except Exception as error:  # each library has errors of its own
+        raise storage_error(error, profile, verb, url) from error

@@ -1,0 +1,64 @@
+"""Hadoop's own distributed file system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cloudmesh.sparknomad.errors import SpecError
+from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
+from cloudmesh.sparknomad.storage.url import StorageURL
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+__all__ = ["HdfsStorage"]
+
+
+class HdfsStorage(Storage):
+    """HDFS through WebHDFS and Hadoop's own client.
+
+    The profile's URL names the NameNode's RPC address, its endpoint the NameNode's HTTP address.
+    """
+
+    kind = "hdfs"
+    extra = "hdfs"
+    options = frozenset({"user"})
+    renames = True
+    longest_name = 7999
+
+    def _filesystem(self) -> AbstractFileSystem:
+        from fsspec.implementations.webhdfs import WebHDFS
+
+        if not self.profile.endpoint:
+            raise SpecError(
+                f"Storage profile {self.profile.name!r}: endpoint: missing.",
+                hint="Name the NameNode's HTTP address, such as http://namenode:9870: what is "
+                "done from this machine goes through WebHDFS.",
+            )
+        parts = urlsplit(self.profile.endpoint)
+        return WebHDFS(
+            parts.hostname,
+            parts.port or 9870,
+            user=self.profile.options.get("user"),
+            use_https=parts.scheme == "https",
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def _path(self, url: StorageURL) -> str:
+        return f"/{url.path}".rstrip("/") or "/"
+
+    def _version(self, info: Mapping[str, Any]) -> tuple[str, str]:
+        # A file that is written anew has another id, also within one tick of the clock.
+        return f"{info.get('fileId', '')}-{info.get('modificationTime', '')}", ""
+
+    def _rename(self, partial: str, path: str) -> None:
+        # HDFS does not rename onto what is there.
+        if self.filesystem.exists(path):
+            self.filesystem.rm_file(path)
+        super()._rename(partial, path)
+
+    def _hadoop(self, url: StorageURL) -> HadoopSettings:
+        return HadoopSettings(f"hdfs://{url.authority}/{url.path}")
