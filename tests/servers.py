@@ -139,7 +139,7 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
         with _fluent_receiver(access_log) as audit_port:
             audit = {"fluent_host": _HOST, "fluent_port": audit_port, "marshal_as_json": True}
             (directory / "audit.json").write_text(json.dumps(audit), "utf-8")
-            # Its orderly end takes 15 s: the filer waits for the gateway, which waits for it.
+            # Its orderly end takes 15 s: the filer waits for streams that its own parts keep open.
             with _running(directory, {"seaweedfs": command}, ready, patience=0):
                 endpoint = f"http://{_HOST}:{http['s3']}"
                 yield Server("s3", endpoint, access_log, access_key, secret_key, _REGION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -87,9 +88,16 @@ class Command:
             return process.wait(60)
 
 
+@contextlib.contextmanager
 def ended(command: Command) -> Iterator[Command]:
     """Give a command, and end what its tests have left."""
-    yield command
+    try:
+        yield command
+    finally:
+        _end_clusters(command)
+
+
+def _end_clusters(command: Command) -> None:
     clusters = command.home / ".cloudmesh" / "sparknomad" / "clusters"
     for directory in clusters.iterdir() if clusters.is_dir() else ():
         if directory.is_dir():
@@ -99,10 +107,12 @@ def ended(command: Command) -> Iterator[Command]:
 
 @pytest.fixture
 def command(tmp_path: Path, cache: Path) -> Iterator[Command]:
-    yield from ended(Command(tmp_path, cache))
+    with ended(Command(tmp_path, cache)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Command]:
     """A command whose embedded cluster serves the tests of a module."""
-    yield from ended(Command(tmp_path_factory.mktemp("shared"), cache))
+    with ended(Command(tmp_path_factory.mktemp("shared"), cache)) as made:
+        yield made

@@ -26,7 +26,7 @@ def deployed(
     root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Command]:
     """A cluster `default` of two workers, by the exec driver."""
-    for command in ended(Command(tmp_path_factory.mktemp("nomad home"), cache)):
+    with ended(Command(tmp_path_factory.mktemp("nomad home"), cache)) as command:
         command.ok("cluster", "deploy", "--driver=exec")
         yield command
 

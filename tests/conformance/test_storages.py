@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +14,13 @@ from conformance.storage_suite import StorageSuite
 from hdfs import Hdfs
 from servers import Server
 
+from cloudmesh.sparknomad.errors import InputError, NotFoundError
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.profiles import open_storage
 from cloudmesh.sparknomad.storage.storage import Storage
+from cloudmesh.sparknomad.storage.transfer import plan_transfer, transfer
+from cloudmesh.sparknomad.storage.url import parse_url
 
 
 def opened(**fields: Any) -> Storage:
@@ -48,7 +55,7 @@ class TestSwift(StorageSuite):
         credentials = s3_keys(swift_server)
         endpoint = swift_server.endpoint
         return opened(
-            url="swift://lab/x/", kind="swift", endpoint=endpoint, credentials=credentials
+            url="swift://stack/x/", kind="swift", endpoint=endpoint, credentials=credentials
         )
 
 
@@ -85,3 +92,49 @@ class TestHdfs(StorageSuite):
             endpoint=hdfs_server.endpoint,
             options={"user": "spark"},
         )
+
+
+class TestHttp:
+    """A web server is only read."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[Storage]:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "a b.csv").write_bytes(b"0123456789")
+        handler = functools.partial(QuietHandler, directory=str(tmp_path))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                url = f"http://127.0.0.1:{server.server_port}/"
+                yield opened(url=url, kind="http", credentials={"source": "none"})
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def test_what_is_there_is_read(self, storage: Storage) -> None:
+        url = parse_url("there:a%20b.csv")
+        assert storage.info(url).size == 10
+        assert storage.read(url) == b"0123456789"
+        assert storage.checksum(storage.info(url)) == ""
+
+    def test_what_is_not_there_is_told(self, storage: Storage) -> None:
+        with pytest.raises(NotFoundError):
+            storage.info(parse_url("there:none"))
+
+    def test_nothing_is_written(self, storage: Storage) -> None:
+        url = parse_url("there:x")
+        for call in (lambda: storage.write(url, b""), lambda: storage.remove(url)):
+            with pytest.raises(InputError, match="only be read"):
+                call()
+
+    def test_it_is_fetched(self, storage: Storage, tmp_path: Path) -> None:
+        here = opened(url=f"file://{tmp_path}/to/", kind="file")
+        planned = plan_transfer(storage, parse_url("there:a%20b.csv"), parse_url("there:got"))
+        assert transfer(storage, here, planned, print).objects == 1
+        assert (tmp_path / "to/got").read_bytes() == b"0123456789"
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass

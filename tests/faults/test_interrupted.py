@@ -23,7 +23,8 @@ def program(command: Command) -> str:
 
 @pytest.fixture
 def command(tmp_path: Path, cache: Path):  # type: ignore[no-untyped-def]
-    yield from ended(Command(tmp_path, cache))
+    with ended(Command(tmp_path, cache)) as made:
+        yield made
 
 
 @pytest.mark.spark

@@ -34,7 +34,7 @@ print(context.parallelize(range(16), 16).map(work).sum(), flush=True)
 def cluster(
     root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Command]:
-    for command in ended(Command(tmp_path_factory.mktemp("faults"), cache)):
+    with ended(Command(tmp_path_factory.mktemp("faults"), cache)) as command:
         command.ok("cluster", "deploy", "--driver=exec")
         yield command
 
@@ -176,7 +176,7 @@ def test_a_port_that_was_taken_meanwhile_is_told_and_others_are_chosen(cluster: 
 def test_a_cluster_with_a_dead_agent_is_destroyed_without_a_trace(
     root: None, image: ImageRecord, tmp_path: Path, cache: Path
 ) -> None:
-    for command in ended(Command(tmp_path, cache)):
+    with ended(Command(tmp_path, cache)) as command:
         command.ok("cluster", "deploy", "--driver=exec", "--workers=1")
         directory = command.home / ".cloudmesh/sparknomad/clusters/default"
         record = json.loads((directory / "cluster.json").read_text())

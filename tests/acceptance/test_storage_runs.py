@@ -1,0 +1,267 @@
+"""Jobs whose storage is a parameter, on a real Nomad with real object stores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acceptance.conftest import Command, Done, ended
+from hdfs import Hdfs
+from servers import Server
+
+from cloudmesh.sparknomad.model import ImageRecord
+
+pytestmark = pytest.mark.nomad
+
+# Counts words: small, but it lists, reads, shuffles, writes, commits and reads back.
+PROGRAM = """
+import argparse
+from pyspark.sql import SparkSession, functions as F
+parser = argparse.ArgumentParser()
+parser.add_argument("--input")
+parser.add_argument("--output")
+given = parser.parse_args()
+spark = SparkSession.builder.getOrCreate()
+words = spark.read.text(given.input).select(F.explode(F.split("value", " ")).alias("word"))
+words.groupBy("word").count().repartition(2).write.mode("overwrite").parquet(given.output)
+for row in spark.read.parquet(given.output).orderBy("word").collect():
+    print(row["word"], row["count"])
+spark.stop()
+"""
+JOB = """
+job: words
+program: words.py
+startup: fast
+parameters:
+  input: {type: uri, required: true}
+  output: {type: uri, required: true}
+arguments: ["--input", "{input}", "--output", "{output}"]
+"""
+TEXT = {"one.txt": "to be or not\nto be\n", "two of them.txt": "be that as it may\n"}
+COUNTED = "as 1\nbe 3\nit 1\nmay 1\nnot 1\nor 1\nthat 1\nto 2\n"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A deployed cluster, and a profile for each kind of storage with the texts in ``texts/``."""
+
+    command: Command
+    environment: dict[str, str]
+    secrets: tuple[str, ...]
+
+    def ok(self, *words: str) -> Done:
+        done = self.command(*words, **self.environment)
+        assert done.code == 0, f"{words}: {done}"
+        return done
+
+    @property
+    def cluster(self) -> dict[str, Any]:
+        home = self.command.home / ".cloudmesh/sparknomad/clusters/default"
+        record: dict[str, Any] = json.loads((home / "cluster.json").read_text())
+        return record
+
+    def nomad(self, path: str) -> Any:
+        record = self.cluster
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{record['ports']['http']}/v1/{path}",
+            headers={"X-Nomad-Token": record["token"]},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def add(self, name: str, url: str, server: Server | Hdfs, *more: str) -> None:
+        endpoint = server.endpoint.removesuffix("/devstoreaccount1")
+        words = ("storage", "profile", "add", name, f"--url={url}", f"--endpoint={endpoint}")
+        self.ok(*words, *more)
+
+
+@pytest.fixture(scope="module")
+def lab(
+    root: None,
+    image: ImageRecord,
+    cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    s3_server: Server,
+    gcs_server: Server,
+    azure_server: Server,
+    swift_server: Server,
+    hdfs_server: Hdfs,
+) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("storage home")
+    environment = {
+        "AWS_ACCESS_KEY_ID": s3_server.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+        "EC2_ACCESS_KEY": swift_server.access_key,
+        "EC2_SECRET_KEY": swift_server.secret_key,
+        "AZURE_STORAGE_KEY": azure_server.secret_key,
+    }
+    secrets = (s3_server.secret_key, azure_server.secret_key)
+    with ended(Command(home, cache)) as command:
+        made = Lab(command, environment, secrets)
+        made.ok("cluster", "deploy", "--driver=exec")
+        given = "--credentials=environment"
+        made.add("aws", "s3://lab/runs/", s3_server, given)
+        made.add("stack", "swift://stack/runs/", swift_server, given)
+        azure = "abfs://lab@devstoreaccount1.dfs.core.windows.net/runs/"
+        made.add("azure", azure, azure_server, given)
+        open_to_all = ("--credentials=none", "--set=options.project=test")
+        made.add("google", "gs://lab/runs/", gcs_server, *open_to_all)
+        made.add("hadoop", f"{hdfs_server.url}runs/", hdfs_server, "--set=options.user=spark")
+        (home / "words.py").write_text(PROGRAM)
+        (home / "words.yaml").write_text(JOB)
+        texts = home / "texts"
+        texts.mkdir()
+        for name, text in TEXT.items():
+            (texts / name).write_text(text)
+        for place in ("aws:", "stack:", "azure:", "google:", "hadoop:", "cluster:lab/"):
+            made.ok("storage", "put", "texts", f"{place}texts/")
+        yield made
+
+
+def count(lab: Lab, source: str, target: str) -> Done:
+    words = ("job", "run", "words.yaml", "--param", f"input={source}", "--param")
+    done = lab.ok(*words, f"output={target}")
+    assert done.out == COUNTED
+    return done
+
+
+KINDS = ("aws", "google", "azure", "stack", "hadoop", "file")
+EVERY = [(source, target) for source in KINDS for target in KINDS]
+# Each kind once as source and once as target; the others take minutes.
+SHORT = {(source, KINDS[(number + 1) % 6]) for number, source in enumerate(KINDS)}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        pytest.param(*pair, marks=[] if pair in SHORT else [pytest.mark.slow], id="-".join(pair))
+        for pair in EVERY
+    ],
+)
+def test_the_same_job_reads_and_writes_every_storage(lab: Lab, source: str, target: str) -> None:
+    given = "texts" if source == "file" else f"{source}:texts/"
+    place = f"out-{source}" if target == "file" else f"{target}:out/{source}/"
+    count(lab, given, place)
+    listed = lab.ok("storage", "list", place, "--recursive", "--output=json").json()
+    names = [entry["url"].rpartition("/")[2] for entry in listed]
+    assert "_SUCCESS" in names
+    assert len([name for name in names if name.endswith(".parquet")]) == 2
+    assert not [name for name in names if "temporary" in name or "magic" in name]
+
+
+def test_a_plain_url_uses_the_profile_that_it_lies_in(lab: Lab) -> None:
+    count(lab, "s3://lab/runs/texts/", "cluster:lab/plain/")
+
+
+def test_the_magic_committer_is_proven(lab: Lab) -> None:
+    count(lab, "cluster:lab/texts/", "aws:out/magic/")
+    lab.ok("storage", "get", "aws:out/magic/_SUCCESS", "_SUCCESS")
+    proof = json.loads((lab.command.home / "_SUCCESS").read_text())
+    assert proof["committer"] == "magic"
+
+
+# credentials
+
+LOOKER = """
+import os, pathlib, sys, time
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.config("spark.ui.enabled", "true").getOrCreate()
+spark.read.text(sys.argv[2]).count()
+print(spark.sparkContext.uiWebUrl, flush=True)
+seen = pathlib.Path("/alloc/data/run")
+while not (seen / "work" / "go").exists() and time.time() < float(sys.argv[4]):
+    time.sleep(0.2)
+"""
+
+
+def test_a_runs_secrets_are_nowhere_to_be_seen(lab: Lab) -> None:
+    import time
+
+    import psutil
+
+    (lab.command.home / "looker.py").write_text(LOOKER)
+    params = ("--param", "input=aws:texts/", "--param", f"until={time.time() + 25:.0f}")
+    plan = lab.ok("job", "run", "looker.py", *params, "--dry-run")
+    run = lab.ok("job", "run", "looker.py", *params, "--detach").out.strip()
+    texts = {"plan": plan.out + plan.err}
+    give_up = time.monotonic() + 120
+    while not (address := lab.ok("job", "logs", run).out.strip()):
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
+    with urllib.request.urlopen(f"{address}/environment/", timeout=20) as answer:
+        texts["environment page"] = answer.read().decode()
+    assert "secret.key" in texts["environment page"]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            texts[f"argv of {process.pid}"] = " ".join(process.cmdline())
+            texts[f"environment of {process.pid}"] = json.dumps(process.environ())
+    for listed in lab.nomad("jobs?meta=true"):
+        texts[f"job {listed['ID']}"] = json.dumps(
+            lab.nomad(f"job/{urllib.request.quote(listed['ID'], safe='')}")
+        )
+    for allocation in lab.nomad("allocations"):
+        texts[f"allocation {allocation['ID']}"] = json.dumps(
+            lab.nomad(f"allocation/{allocation['ID']}")
+        )
+    assert len(lab.nomad("vars?prefix=sparknomad/credentials")) == 1
+    lab.ok("job", "wait", run)
+    assert lab.nomad("vars?prefix=sparknomad/credentials") == []
+    texts["logs"] = lab.ok("job", "logs", run).err + lab.ok("cluster", "logs").out
+    lab.ok("storage", "get", "cluster:events/", "events/")
+    lab.ok("storage", "get", "cluster:runs/", "outcomes/")
+    data = lab.command.home / ".cloudmesh/sparknomad"
+    for path in [*lab.command.home.glob("events/*"), *lab.command.home.glob("outcomes/*")]:
+        texts[str(path)] = path.read_text()
+    assert any("secret.key" in text for name, text in texts.items() if "events/" in name)
+    for path in _written(data):
+        with contextlib.suppress(OSError):
+            texts[str(path)] = path.read_bytes().decode("latin-1")
+    own = re.compile(rf"\b{psutil.Process().pid}$")
+    for name, text in texts.items():
+        for secret in lab.secrets:
+            assert secret not in text or own.search(name), name
+
+
+def _written(data: Path) -> Iterator[Path]:
+    """What a cluster has written, without the links of its image; Nomad's own state too."""
+    image = ("usr", "opt", "etc", "var", "lib", "bin")
+    for directory, names, files in os.walk(data):
+        names[:] = [name for name in names if name not in image]
+        yield from (Path(directory) / name for name in files)
+
+
+def test_a_changed_credential_is_used_by_the_next_run(lab: Lab) -> None:
+    wrong = {**lab.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    words = ("job", "run", "words.yaml", "--param", "input=aws:texts/", "--param")
+    done = lab.command(*words, "output=cluster:lab/rotated/", **wrong)
+    assert done.code == 3
+    assert "wrong" not in done.out.lower().replace("wrong key", "")
+    assert "403" in done.err or "SignatureDoesNotMatch" in done.err
+    count(lab, "aws:texts/", "cluster:lab/rotated/")
+
+
+def test_missing_credentials_are_told_before_anything_is_sent(lab: Lab) -> None:
+    before = len(lab.ok("job", "runs", "--output=json").json())
+    words = ("job", "run", "words.yaml", "--param", "input=aws:texts/", "--param", "output=x:y")
+    done = lab.command(*words)
+    assert done.code in (1, 4)
+    assert "AWS_ACCESS_KEY_ID" in done.err or "no storage profile 'x'" in done.err
+    assert len(lab.ok("job", "runs", "--output=json").json()) == before
+
+
+def test_two_places_with_one_name_are_refused(lab: Lab, s3_server: Server) -> None:
+    words = ("storage", "profile", "add", "twin", "--url=s3://lab/", "--credentials=none")
+    lab.ok(*words, "--endpoint=http://127.0.0.1:9")
+    words = ("job", "run", "words.yaml", "--param", "input=aws:texts/", "--param", "output=twin:x")
+    done = lab.command(*words, **lab.environment)
+    assert done.code == 2
+    assert "both set" in done.err
+    lab.ok("storage", "profile", "remove", "twin")
