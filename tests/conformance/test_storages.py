@@ -41,6 +41,7 @@ class TestFile(StorageSuite):
         return opened(url=f"file://{tmp_path}/store/", kind="file")
 
 
+@pytest.mark.servers
 class TestS3(StorageSuite):
     @pytest.fixture
     def storage(self, s3_server: Server) -> Storage:
@@ -49,6 +50,7 @@ class TestS3(StorageSuite):
         return opened(url="s3://lab/x/", kind="s3", endpoint=endpoint, credentials=credentials)
 
 
+@pytest.mark.servers
 class TestSwift(StorageSuite):
     @pytest.fixture
     def storage(self, swift_server: Server) -> Storage:
@@ -59,6 +61,7 @@ class TestSwift(StorageSuite):
         )
 
 
+@pytest.mark.servers
 class TestGoogle(StorageSuite):
     @pytest.fixture
     def storage(self, gcs_server: Server) -> Storage:
@@ -71,6 +74,7 @@ class TestGoogle(StorageSuite):
         )
 
 
+@pytest.mark.servers
 class TestAzure(StorageSuite):
     @pytest.fixture
     def storage(self, azure_server: Server) -> Storage:
@@ -83,6 +87,7 @@ class TestAzure(StorageSuite):
         )
 
 
+@pytest.mark.spark
 class TestHdfs(StorageSuite):
     @pytest.fixture
     def storage(self, hdfs_server: Hdfs) -> Storage:
