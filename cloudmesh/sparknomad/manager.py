@@ -390,6 +390,13 @@ class Sparknomad(StorageVerbs):
         places, storage = self._run_storage(spec, bound)
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
+        own = [name for name, place in places.items() if place.startswith("cluster:")]
+        if own and provider.shares_files:
+            raise InputError(
+                f"parameter {own[0]}: cluster {target.cluster!r} has no storage of its own: its "
+                "runs use this machine's files.",
+                hint="Give a path or a file:// URL, or run it on a Nomad cluster.",
+            )
         submission = make_submission(
             spec,
             {**bound, **places},

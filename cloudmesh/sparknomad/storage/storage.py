@@ -371,17 +371,16 @@ class Storage(ABC):
         count = self.usage(url).objects if entry.is_directory else 1
         with explained(self.profile, "remove", url):
             if entry.is_directory:
-                self.filesystem.rm(self._literal(path), recursive=True)
+                self._remove_directory(path)
             else:
                 self.filesystem.rm_file(path)
         return count
 
-    @staticmethod
-    def _literal(path: str) -> str:
-        """A path that fsspec does not take for a pattern."""
+    def _remove_directory(self, path: str) -> None:
+        """Remove all objects below a path, which fsspec must not take for a pattern."""
         import glob
 
-        return glob.escape(path)
+        self.filesystem.rm(glob.escape(path), recursive=True)
 
     def close(self) -> None:
         """Forget the connections."""

@@ -39,5 +39,9 @@ class FileStorage(Storage):
         with Path(self._path(self.plain(entry.url))).open("rb") as stream:
             return hashlib.file_digest(stream, "md5").hexdigest()
 
+    def _remove_directory(self, path: str) -> None:
+        # This file system takes no patterns here.
+        self.filesystem.rm(path, recursive=True)
+
     def _hadoop(self, url: StorageURL) -> HadoopSettings:
         return HadoopSettings(f"file:///{url.path}")

@@ -60,5 +60,9 @@ class HdfsStorage(Storage):
             self.filesystem.rm_file(path)
         super()._rename(partial, path)
 
+    def _remove_directory(self, path: str) -> None:
+        # This file system takes no patterns here.
+        self.filesystem.rm(path, recursive=True)
+
     def _hadoop(self, url: StorageURL) -> HadoopSettings:
         return HadoopSettings(f"hdfs://{url.authority}/{url.path}")
