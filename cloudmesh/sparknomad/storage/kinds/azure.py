@@ -111,6 +111,11 @@ class AzureStorage(Storage):
         parts_of.append(f"BlobEndpoint={self.profile.endpoint.rstrip('/')}/{account}")
         return ";".join(parts_of)
 
+    def _remove_directory(self, path: str) -> None:
+        # adlfs takes some names for patterns, whether they are escaped or not.
+        for name in self.filesystem.find(path):
+            self.filesystem.rm_file(name)
+
     def _version(self, info: Mapping[str, Any]) -> tuple[str, str]:
         settings = info.get("content_settings") or {}
         md5 = settings.get("content_md5") if isinstance(settings, Mapping) else None
