@@ -72,7 +72,7 @@ setup(
         "cloudmesh.sparknomad": ["py.typed", "schemas/*.json"],
         "cloudmesh.sparknomad.image": ["ivy/*.xml"],
         "cloudmesh.sparknomad.cluster.nomad": ["jobs/*.hcl"],
-        "cloudmesh.sparknomad.incluster": ["enter", "*.properties"],
+        "cloudmesh.sparknomad.incluster": ["enter", "*.properties", "java/sparknomad/*.java"],
     },
     install_requires=[
         "cloudmesh-common>=5.0.64",

@@ -115,14 +115,16 @@ SAME_FIELDS = {"RunRecord": "RunStatus"}
 
 REPORT: Mapping[str, str] = {
     "queue_seconds": "from the submission until the driver began.",
-    "stage_seconds": "bringing the program and its dependencies to the driver, last attempt.",
+    "stage_seconds": "bringing the program, its dependencies and its inputs, last attempt.",
     "compute_seconds": "from the program's first start until its end, retries included.",
+    "upload_seconds": "bringing staged outputs to their places.",
     "application_id": "Spark's id of the application.",
     "tasks": "Spark tasks that ended.",
     "failed_tasks": "those that did not succeed.",
     "executors": "executors that were added.",
     "jobs": "Spark jobs that were started.",
     "input_bytes": "bytes that tasks read.",
+    "locality_bytes": "of them by Spark's word for how near they were: `NODE_LOCAL`, `ANY`, …",
     "input_records": "records that tasks read.",
     "output_bytes": "bytes that tasks wrote.",
     "output_records": "records that tasks wrote.",
@@ -130,8 +132,19 @@ REPORT: Mapping[str, str] = {
     "executor_run_seconds": "time of all tasks on executors, added up.",
     "executor_cpu_seconds": "CPU time of it.",
     "gc_seconds": "garbage collection of it.",
+    "inputs": (
+        "by parameter, of those that may be staged: `source`, `mode`, `staged`, `from_cache`, "
+        "`reason`, `objects`, `bytes`, `requests` (to list it), `key`, `fetched_objects`, "
+        "`fetched_bytes`, `transfer_seconds`, `seconds`, and by host `nodes`: `bytes`, "
+        "`seconds`, `mb_per_s`."
+    ),
+    "outputs": (
+        "by parameter, of those that are staged: `target`, `objects`, `bytes`, `seconds`, and "
+        "by host `nodes`."
+    ),
 }
-TIMINGS = ("queue_seconds", "stage_seconds", "compute_seconds")
+TIMINGS = ("queue_seconds", "stage_seconds", "compute_seconds", "upload_seconds")
+TRANSFERS = ("inputs", "outputs")
 
 
 # docstrings
@@ -612,10 +625,11 @@ def report_lines() -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         event = {"Event": "SparkListenerApplicationStart", "App ID": "app"}
         (Path(name) / "app").write_text(json.dumps(event) + "\n", "utf-8")
-        told = {*TIMINGS, *summarize_events(Path(name))}
+        told = {*TIMINGS, *TRANSFERS, *summarize_events(Path(name))}
     if told != set(REPORT):
         raise LookupError(f"a report's fields are not those described: {told ^ set(REPORT)}")
-    kinds = {"application_id": "string"}
+    kinds = {"application_id": "string", "locality_bytes": "object"}
+    kinds |= dict.fromkeys(TRANSFERS, "object")
     lines = ["| field | type | meaning |", "|---|---|---|"]
     for name, text in REPORT.items():
         kind = kinds.get(name, "number" if name.endswith("_seconds") else "integer")

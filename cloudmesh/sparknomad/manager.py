@@ -26,6 +26,7 @@ from cloudmesh.sparknomad.job.jobs import (
     read_job,
     resolve_job,
 )
+from cloudmesh.sparknomad.job.staging import plan_staging
 from cloudmesh.sparknomad.manager_storage import StorageVerbs
 from cloudmesh.sparknomad.model import (
     OUTPUTS,
@@ -44,7 +45,7 @@ from cloudmesh.sparknomad.model import (
     Submission,
 )
 from cloudmesh.sparknomad.paths import Paths
-from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec
+from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec, Stage
 from cloudmesh.sparknomad.state import Store
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
@@ -371,9 +372,10 @@ class Sparknomad(StorageVerbs):
         cluster: str | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
+        stage: Mapping[str, Stage] | None = None,
     ) -> Plan:
         """What `job_run` would send; nothing is touched."""
-        prepared = self._prepare(job, values, cluster, timeout, queue_timeout)
+        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {})
         return prepared.provider.plan_run(prepared.target, prepared.submission)
 
     def _prepare(
@@ -383,6 +385,7 @@ class Sparknomad(StorageVerbs):
         cluster: str | None,
         timeout: float | None,
         queue_timeout: float | None,
+        stage: Mapping[str, Stage],
         run: str | None = None,
     ) -> _Prepared:
         """Find what a run needs, and refuse what does not fit; nothing is touched."""
@@ -397,14 +400,17 @@ class Sparknomad(StorageVerbs):
                 "runs use this machine's files.",
                 hint="Give a path or a file:// URL, or run it on a Nomad cluster.",
             )
+        tokens, staging = plan_staging(spec, bound, places, storage, stage)
+        staging = dataclasses.replace(staging, quota=target.staging)
         submission = make_submission(
             spec,
-            {**bound, **places},
+            {**bound, **places, **tokens},
             run or new_run_id(spec.job),
             timeout,
             queue_timeout=queue_timeout,
             upload=not provider.shares_files,
             storage=storage,
+            staging=staging,
         )
         outputs = {} if provider.shares_files else local_outputs(spec, bound)
         texts = {name: str(path) for name, path in outputs.items()}
@@ -418,6 +424,7 @@ class Sparknomad(StorageVerbs):
         cluster: str | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
+        stage: Mapping[str, Stage] | None = None,
         run: str | None = None,
     ) -> RunRecord:
         """Send one run of a job; it goes on without this process.
@@ -428,13 +435,14 @@ class Sparknomad(StorageVerbs):
             cluster: where; ``default`` if it is deployed, else the embedded ``local``.
             timeout: seconds; instead of the job's own.
             queue_timeout: seconds; instead of the job's own.
+            stage: whether inputs are staged, by parameter; under an empty name for all.
             run: its id, when a former call with this id may have been lost on the way.
 
         Raises:
             InputError: if the parameters do not fit; nothing was sent.
             UnreachableError: if the cluster does not answer; the run is remembered as lost.
         """
-        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, run)
+        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {}, run)
         provider, target, submission = prepared.provider, prepared.target, prepared.submission
         record = RunRecord(
             run=submission.run,
@@ -460,13 +468,18 @@ class Sparknomad(StorageVerbs):
 
     def _with_connectors(self, provider: ClusterProvider, submission: Submission) -> Submission:
         """Fetch the connectors where Spark is not an image, which has them."""
-        if provider.runtime is not HostRuntime or not submission.storage.conf:
+        needs_agent = bool(submission.staging.inputs or submission.staging.outputs)
+        if provider.runtime is not HostRuntime or not (submission.storage.conf or needs_agent):
             return submission
-        from cloudmesh.sparknomad.image.host import host_connectors
+        from cloudmesh.sparknomad.image.host import host_agent, host_connectors
 
         place = host_connectors(self.paths.cache, self.say, self.configuration.java)
         storage = dataclasses.replace(submission.storage, connectors=place)
-        return dataclasses.replace(submission, storage=storage)
+        staging = submission.staging
+        if needs_agent:
+            agent = host_agent(self.paths.cache, self.say, self.configuration.java)
+            staging = dataclasses.replace(staging, agent=agent)
+        return dataclasses.replace(submission, storage=storage, staging=staging)
 
     def _has_run(self, run: str) -> bool:
         try:

@@ -30,9 +30,12 @@ __all__ = [
     "PlanStep",
     "RunRecord",
     "RunState",
+    "RunStaging",
     "RunStatus",
     "RunStorage",
     "Runtime",
+    "StagedInput",
+    "StagedOutput",
     "Submission",
 ]
 
@@ -234,12 +237,78 @@ class RunStorage:
         conf: Spark's keys.
         secrets: Spark's keys whose values nobody else may see.
         connectors: the directory with their connectors, where the runtime has none.
+        origins: endpoint and place of each parameter that names one.
     """
 
     profiles: tuple[str, ...] = ()
     conf: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     connectors: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagedInput:
+    """An input that may be brought into the cluster before the program starts.
+
+    Attributes:
+        name: of the parameter.
+        source: where it is, as Hadoop names it.
+        shown: the same as the user does.
+        origin: endpoint and place, which tell it from others of that name.
+        mode: ``auto``, ``always`` or ``never``.
+        token: stands in the arguments for the place where the program will find it.
+        declared: whether the job says that it is an input.
+        pin: whether it stays in the cluster until it is asked to go.
+        ttl: seconds after its last use when it may go; ``None`` for when room is needed.
+    """
+
+    name: str
+    source: str
+    shown: str
+    origin: str
+    mode: str
+    token: str
+    declared: bool = True
+    pin: bool = False
+    ttl: float | None = None
+
+
+@dataclass(frozen=True)
+class StagedOutput:
+    """An output that is written in the cluster, and from there to its place.
+
+    Attributes:
+        name: of the parameter.
+        target: its place, as Hadoop names it.
+        shown: the same as the user does.
+        exists: ``error``, ``overwrite`` or ``append``.
+        token: stands in the arguments for the place where the program writes it.
+    """
+
+    name: str
+    target: str
+    shown: str
+    exists: str
+    token: str
+
+
+@dataclass(frozen=True)
+class RunStaging:
+    """What of a run goes through its cluster's own storage.
+
+    Attributes:
+        inputs: that may be brought there first.
+        outputs: that are brought away last.
+        quota: bytes that all staged inputs of the cluster may have; ``None`` for half of the
+            disks.
+        agent: the transfer agent's jar, where the runtime has none.
+    """
+
+    inputs: tuple[StagedInput, ...] = ()
+    outputs: tuple[StagedOutput, ...] = ()
+    quota: int | None = None
+    agent: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +323,7 @@ class Submission:
         inputs: files of this machine that the arguments name by their `INPUTS` URL.
         queue_timeout: seconds after which a run that found no room fails.
         storage: settings of the storages that the arguments name.
+        staging: what goes through the cluster's own storage.
     """
 
     run: str
@@ -263,6 +333,7 @@ class Submission:
     inputs: tuple[LocalInput, ...] = ()
     queue_timeout: float = 3600.0
     storage: RunStorage = field(default_factory=RunStorage)
+    staging: RunStaging = field(default_factory=RunStaging)
 
 
 @dataclass(frozen=True)

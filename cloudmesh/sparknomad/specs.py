@@ -23,6 +23,7 @@ __all__ = [
     "Dependencies",
     "DriverResources",
     "ExecutorResources",
+    "Exists",
     "ImageSpec",
     "JobSpec",
     "Name",
@@ -30,10 +31,12 @@ __all__ = [
     "ParameterType",
     "Resources",
     "Retries",
+    "Stage",
     "Startup",
     "TaskDriver",
     "Text",
     "Variant",
+    "Write",
 ]
 
 CONFIGURATION = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
@@ -125,6 +128,36 @@ class Variant(Enum):
     FULL = "full"
 
 
+class Stage(Enum):
+    """Whether an input is brought into the cluster before the program starts.
+
+    ``auto`` decides from how often it was read, how far it is and whether there is room.
+    """
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Write(Enum):
+    """How an output gets to its storage.
+
+    ``direct``: the program writes it there; ``staged``: into the cluster, and from there when
+    the program has succeeded.
+    """
+
+    DIRECT = "direct"
+    STAGED = "staged"
+
+
+class Exists(Enum):
+    """What happens where something is at the place of a staged output, in Spark's words."""
+
+    ERROR = "error"
+    OVERWRITE = "overwrite"
+    APPEND = "append"
+
+
 class Startup(Enum):
     """What a job's Java machines are tuned for.
 
@@ -149,6 +182,9 @@ class ParameterSpec:
         maximum: largest allowed integer, number or date (inclusive).
         pattern: regular expression that a string or uri must match as a whole.
         choices: the allowed values of a choice.
+        stage: of a uri that is read: whether it is brought into the cluster first.
+        write: of a uri that is written: directly, or by way of the cluster.
+        exists: of a uri that is written by way of the cluster: what to do if it is there.
         description: one line for the help.
     """
 
@@ -159,6 +195,9 @@ class ParameterSpec:
     maximum: Scalar = None
     pattern: str | None = None
     choices: tuple[Text, ...] = ()
+    stage: Stage | None = None
+    write: Write | None = None
+    exists: Exists = Exists.ERROR
     description: str = ""
 
 
@@ -276,6 +315,7 @@ class ClusterSpec:
         image: name of the image that it runs.
         driver: the Nomad task driver; ``auto`` takes docker where a Docker daemon answers,
             else exec, which needs root.
+        staging: room for staged inputs; half of the disks if not given.
         conf: Spark configuration of the cluster's own daemons.
     """
 
@@ -286,6 +326,7 @@ class ClusterSpec:
     memory: Size = parse_size("2g")
     image: Name = "default"
     driver: TaskDriver = TaskDriver.AUTO
+    staging: Size | None = None
     conf: Mapping[Annotated[str, Field(pattern=r"^spark\.\S+$")], Text] = field(
         default_factory=dict
     )

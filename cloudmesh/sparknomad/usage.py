@@ -13,7 +13,7 @@ Usage:
   sparknomad setup [--dry-run] [options]
   sparknomad doctor [options]
   sparknomad cluster deploy [NAME] [--spec=SPEC] [--provider=PROVIDER] [--workers=N] [--cores=N]
-                            [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER]
+                            [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER] [--staging=SIZE]
                             [--timeout=DURATION] [--dry-run] [options]
   sparknomad cluster list [options]
   sparknomad cluster status [NAME] [options]
@@ -33,7 +33,8 @@ Usage:
   sparknomad job show JOB [options]
   sparknomad job remove JOB [options]
   sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--detach]
-                         [--timeout=DURATION] [--queue-timeout=DURATION] [--dry-run] [options]
+                         [--timeout=DURATION] [--queue-timeout=DURATION] [--stage=MODE]...
+                         [--dry-run] [options]
   sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
   sparknomad job status RUN [options]
   sparknomad job logs RUN [--follow] [options]
@@ -105,9 +106,12 @@ Options:
   --memory=SIZE         Memory that each worker offers, such as 2g (default 2g).
   --image=IMAGE         Name of the image to run (default: default).
   --driver=DRIVER       Nomad's task driver: auto, docker, exec or raw_exec (default auto).
+  --staging=SIZE        Room for staged inputs, such as 100g (default: half of the disks).
   --timeout=DURATION    Give up after, such as 90s or 15m; for `job run`: end the run after.
   --queue-timeout=DURATION
                         Let the run fail when it found no room for so long (default 1h).
+  --stage=MODE          Bring inputs into the cluster first: auto, always or never; NAME=MODE for
+                        one parameter. Repeatable. Without it, what the job says.
   --force               Also while runs are not finished.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.

@@ -131,7 +131,7 @@ def test_the_order_of_requirements_does_not_matter() -> None:
     ("fields", "kept"),
     [
         ({"variant": "full"}, {"sparknomad", "requirements"}),
-        ({"spark": "3.5"}, {"sparknomad"}),
+        ({"spark": "3.5"}, set()),
         ({"base": "ubuntu:24.04"}, {"spark", "connectors", "sparknomad", "requirements"}),
         ({"image": "other"}, {"spark", "connectors", "archive", "sparknomad", "requirements"}),
     ],

@@ -57,6 +57,7 @@ def test_metrics_of_all_tasks_are_added_up(tmp_path: Path) -> None:
         "executors": 1,
         "jobs": 1,
         "input_bytes": 200,
+        "locality_bytes": {"ANY": 200},
         "input_records": 10,
         "output_bytes": 60,
         "output_records": 6,

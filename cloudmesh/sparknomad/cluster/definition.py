@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
         submission: the run.
         submitted: seconds since the epoch.
     """
+    staging = submission.staging
     return {
         "run": submission.run,
         "arguments": list(submission.arguments),
@@ -144,4 +145,7 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
             "profiles": list(submission.storage.profiles),
             "conf": dict(submission.storage.conf),
         },
+        "inputs": [asdict(each) for each in staging.inputs],
+        "outputs": [asdict(each) for each in staging.outputs],
+        "quota": staging.quota,
     }

@@ -43,6 +43,7 @@ def _cluster_spec(arguments: Arguments, manager: Sparknomad) -> ClusterSpec:
         "cores": number_of(arguments, "--cores"),
         "memory": arguments["--memory"],
         "image": arguments["--image"],
+        "staging": arguments["--staging"],
         "driver": arguments["--driver"],
     }
     data.update({name: value for name, value in options.items() if value is not None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cloudmesh.sparknomad.commands.shared import (
 )
 from cloudmesh.sparknomad.errors import InputError, NotFoundError, RunFailedError
 from cloudmesh.sparknomad.job.parameters import parse_assignments
+from cloudmesh.sparknomad.job.staging import parse_stage
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunRecord, RunState
 from cloudmesh.sparknomad.output import Output, when
@@ -84,6 +85,7 @@ def _job_run(arguments: Arguments) -> int:
         "cluster": arguments["--cluster"],
         "timeout": timeout_of(arguments, None),
         "queue_timeout": timeout_of(arguments, None, "--queue-timeout"),
+        "stage": parse_stage(arguments["--stage"]),
     }
     if arguments["--dry-run"]:
         return show_plan(output, manager.job_plan(arguments["JOB"], values, **options))
@@ -254,6 +256,9 @@ def _job_report(arguments: Arguments) -> int:
         return 0
     shown: dict[str, Any] = {"run": record.run, "state": record.state, "reason": record.reason}
     for name, value in record.report.items():
+        if isinstance(value, Mapping):
+            shown |= _shown_parts(name, value)
+            continue
         label = name.replace("_", " ")
         if name.endswith("_bytes"):
             label, value = label.removesuffix(" bytes"), format_size_of(value)
@@ -262,6 +267,32 @@ def _job_report(arguments: Arguments) -> int:
         shown[label] = value
     output.record(record, shown)
     return 0
+
+
+def _shown_parts(name: str, parts: Mapping[str, Any]) -> dict[str, str]:
+    """Rows for what is measured by parameter, or by locality."""
+    if name == "locality_bytes":
+        whole = sum(parts.values()) or 1
+        told = ", ".join(f"{level} {100 * size / whole:.0f}%" for level, size in parts.items())
+        return {"input read": told} if parts else {}
+    return {
+        f"{name.removesuffix('s')} {parameter}": _shown_transfer(told)
+        for parameter, told in parts.items()
+        if isinstance(told, Mapping)
+    }
+
+
+def _shown_transfer(told: Mapping[str, Any]) -> str:
+    """One staged input or output in a line."""
+    text = f"{told.get('objects', 0):,} objects, {format_size_of(told.get('bytes', 0))}"
+    if "reason" in told:
+        text += f", {'staged' if told.get('staged') else 'read directly'}: {told['reason']}"
+    if told.get("fetched_bytes"):
+        text += f", {format_size_of(told['fetched_bytes'])} fetched"
+    if told.get("nodes"):
+        rates = (f"{host} {each['mb_per_s']:,.1f} MB/s" for host, each in told["nodes"].items())
+        text += f" ({', '.join(rates)})"
+    return f"{text}, {told.get('seconds', 0):.2f} s"
 
 
 def format_size_of(size: Any) -> str:

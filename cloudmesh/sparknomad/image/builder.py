@@ -13,6 +13,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
 from cloudmesh.sparknomad.image import docker, foreign
+from cloudmesh.sparknomad.image.agent import build_agent
 from cloudmesh.sparknomad.image.base import SPARK_ID, base_layers
 from cloudmesh.sparknomad.image.fill import fill_code, fill_connectors, fill_spark
 from cloudmesh.sparknomad.image.java import find_java
@@ -182,7 +183,11 @@ class Images(ImageStore):
                 ),
             ),
         ]
-        code = self.store.layer("sparknomad", keys["sparknomad"], fill_code)
+        code = self.store.layer(
+            "sparknomad",
+            keys["sparknomad"],
+            lambda tree: fill_code(tree, build_agent(line, self.cache, java_home, self.say)),
+        )
         requirements = self.store.layer(
             "requirements",
             key_of(keys["requirements"], python),

@@ -97,10 +97,17 @@ def fill_connectors(
         archive.writestr(entry, class_path_manifest(names))
 
 
-def fill_code(tree: Path) -> None:
-    """What sparknomad runs inside a cluster."""
+def fill_code(tree: Path, agent: Path) -> None:
+    """What sparknomad runs inside a cluster.
+
+    Args:
+        tree: the layer's files.
+        agent: the jar of the transfer agent.
+    """
     target = tree / INCLUSTER
     target.mkdir(parents=True)
     for path in incluster_files():
         shutil.copyfile(path, target / path.name)
         (target / path.name).chmod(0o644 if path.suffix else 0o755)
+    shutil.copyfile(agent, target / agent.name)
+    (target / agent.name).chmod(0o644)

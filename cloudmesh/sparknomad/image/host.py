@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cloudmesh.sparknomad.image.agent import build_agent
 from cloudmesh.sparknomad.image.java import find_java
 from cloudmesh.sparknomad.image.lines import DEFAULT_LINE, find_line
 from cloudmesh.sparknomad.image.spark import fetch_connectors, fetch_spark
 from cloudmesh.sparknomad.model import HostRuntime
 
-__all__ = ["host_connectors", "host_runtime"]
+__all__ = ["host_agent", "host_connectors", "host_runtime"]
 
 
 def host_connectors(
@@ -25,6 +26,17 @@ def host_connectors(
     pinned = find_line(line)
     fetch_spark(pinned, cache, say)
     return fetch_connectors(pinned, cache, find_java(cache, say, configured=java), say)
+
+
+def host_agent(
+    cache: Path, say: Callable[[str], None], java: str = "", line: str = DEFAULT_LINE
+) -> Path:
+    """Find or compile the transfer agent; see `host_runtime`.
+
+    Returns:
+        Its jar.
+    """
+    return build_agent(find_line(line), cache, find_java(cache, say, configured=java), say)
 
 
 def host_runtime(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from cloudmesh.sparknomad.image.agent import sources_digest
 from cloudmesh.sparknomad.image.layers import key_of
 from cloudmesh.sparknomad.image.lines import Line, find_line
 from cloudmesh.sparknomad.specs import ImageSpec, Variant
@@ -125,7 +126,11 @@ def make_recipe(spec: ImageSpec, machine: str, base_id: str = "") -> Recipe:
         "archive": key_of(
             "archive", spec.base, base_id, connectors, _code("warm.py"), _code("check_job.py")
         ),
-        "sparknomad": key_of("sparknomad", _code("*.py"), _code("*.properties"), _code("enter")),
+        "sparknomad": key_of(
+            "sparknomad",
+            *(_code("*.py"), _code("*.properties"), _code("enter")),
+            *(sources_digest(), line.spark, pins.read_text("utf-8")),
+        ),
         "requirements": key_of("requirements", sorted(spec.requirements), line.name, machine),
     }
     identity = key_of(spec.image, spec.base, base_id, machine, keys)

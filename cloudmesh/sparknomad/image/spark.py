@@ -23,7 +23,7 @@ from cloudmesh.sparknomad.image.packages import pip
 from cloudmesh.sparknomad.image.truststore import PASSWORD, java_key_store, system_bundle
 from cloudmesh.sparknomad.processes import published
 
-__all__ = ["fetch_connectors", "fetch_spark"]
+__all__ = ["fetch_connectors", "fetch_spark", "retrieve"]
 
 Say = Callable[[str], None]
 
@@ -93,12 +93,24 @@ def fetch_connectors(line: Line, cache: Path, java_home: Path, say: Say) -> Path
     with published(target) as partial:
         if partial is not None:
             say(f"fetching the storage connectors of Spark {line.name} by Ivy (about 100 MB)")
-            _retrieve(line, cache, java_home, spark_home, partial)
+            retrieve(f"spark-{line.name}", cache, java_home, spark_home, partial)
             _drop_known(partial, spark_home / "jars")
     return target
 
 
-def _retrieve(line: Line, cache: Path, java_home: Path, spark_home: Path, target: Path) -> None:
+def retrieve(module: str, cache: Path, java_home: Path, spark_home: Path, target: Path) -> None:
+    """Let Spark's own Ivy fetch the jars that are pinned in ``ivy/MODULE.xml``.
+
+    Args:
+        module: the name of the file with the pins.
+        cache: where Ivy keeps what it has fetched.
+        java_home: runs Ivy.
+        spark_home: has Ivy.
+        target: the directory that the jars go to.
+
+    Raises:
+        DownloadError: with Ivy's own words, if they can't be fetched.
+    """
     ivy = next((spark_home / "jars").glob("ivy-*.jar"))
     pins = Path(str(files("cloudmesh.sparknomad.image") / "ivy"))
     command = [
@@ -111,7 +123,7 @@ def _retrieve(line: Line, cache: Path, java_home: Path, spark_home: Path, target
         "-cache",
         str(cache / "ivy"),
         "-ivy",
-        str(pins / f"spark-{line.name}.xml"),
+        str(pins / f"{module}.xml"),
         "-confs",
         "default",
         "-retrieve",
@@ -121,7 +133,7 @@ def _retrieve(line: Line, cache: Path, java_home: Path, spark_home: Path, target
     if done.returncode:
         problems = [line for line in done.stdout.splitlines() if "::" in line or "ERROR" in line]
         raise DownloadError(
-            "Ivy could not fetch the connectors:\n  " + "\n  ".join(problems[-8:]),
+            f"Ivy could not fetch the jars of {module}:\n  " + "\n  ".join(problems[-8:]),
             hint="Check the network and Java's proxy settings (JAVA_TOOL_OPTIONS); run it again.",
         )
 

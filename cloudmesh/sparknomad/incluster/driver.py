@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         run_staging,
     )
     from cloudmesh.sparknomad.incluster.run_attempt import Attempt, End, explain
+    from cloudmesh.sparknomad.incluster.run_inputs import InputError
     from cloudmesh.sparknomad.incluster.run_outcome import (
         CANCELLED,
         EXIT_INFRASTRUCTURE,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         abandon,
     )
     from cloudmesh.sparknomad.incluster.run_staging import InfrastructureError
+    from cloudmesh.sparknomad.incluster.run_transfers import RunTransfers
     from cloudmesh.sparknomad.incluster.run_waiting import (
         CancelledError,
         DeadlineError,
@@ -63,6 +65,7 @@ else:
     import run_private
     import run_staging
     from run_attempt import Attempt, End, explain
+    from run_inputs import InputError
     from run_outcome import (
         CANCELLED,
         EXIT_INFRASTRUCTURE,
@@ -72,6 +75,7 @@ else:
         abandon,
     )
     from run_staging import InfrastructureError
+    from run_transfers import RunTransfers
     from run_waiting import CancelledError, DeadlineError, NoResourcesError, Stop, in_thread
 
 __all__ = ["EXIT_INFRASTRUCTURE", "EXIT_TIMEOUT", "Driver", "Stop", "main"]
@@ -107,6 +111,15 @@ class Driver:
         local = str(directory / "local")
         marks = {"SPARKNOMAD_RUN": self.run["run"], "SPARK_LOCAL_DIRS": local}
         self.children = run_children.Children(self.output, marks)
+        self.transfers = RunTransfers(
+            directory,
+            self.definition,
+            self.run,
+            self.cluster,
+            self.children,
+            self.output,
+            self._wait_for_room,
+        )
         limit = self.run.get("timeout")
         begun = self.outcome.data.get("started") or time.time()
         self.deadline: float | None = begun + limit if limit else None
@@ -129,6 +142,7 @@ class Driver:
             return self._fail(error)
         finally:
             self.children.stop(_KILL_GRACE_SECONDS)
+            self.transfers.release()
 
     def _begin(self) -> None:
         """Clear up what a killed supervisor has left, and count its attempt."""
@@ -149,11 +163,31 @@ class Driver:
                 if self.outcome.verdict() is None:  # else it was recorded as soon as it was known
                     self.outcome.record(attempt, launched=self.launched)
                 self._clear()
+            if verdict.state == "succeeded" and self.transfers.outputs:
+                verdict = self._upload(verdict)
         except CancelledError:
             return CANCELLED
         except DeadlineError:
             return Verdict("failed", self._late(), EXIT_TIMEOUT)
         return verdict
+
+    def _upload(self, verdict: Verdict) -> Verdict:
+        """Bring the staged outputs away; that is tried again without computing them again."""
+        begun = time.monotonic()
+        self.outcome.save(phase="uploading", state="running", reason="writes its output")
+        problem = ""
+        for count in range(self.definition["retries"]["infrastructure"] + 1):
+            if count:
+                self.output.say(f"{problem}; retry {count}")
+                self._pause(min(30.0, 2.0**count))
+            try:
+                problem = self._meanwhile(self.transfers.upload)
+                break
+            except InfrastructureError as error:
+                problem = str(error)
+            finally:
+                self.outcome.save(upload_seconds=time.monotonic() - begun)
+        return Verdict("failed", problem, EXIT_INFRASTRUCTURE, 0) if problem else verdict
 
     def _pause_before_retry(self) -> None:
         last = self.outcome.attempts[-1]
@@ -168,6 +202,8 @@ class Driver:
             program = self._stage()
             self._wait_for_room()
             return self._run_program(program)
+        except InputError as error:
+            return Attempt("program", str(error))
         except InfrastructureError as error:
             return Attempt("infrastructure", str(error))
         except DeadlineError:
@@ -195,7 +231,8 @@ class Driver:
     # the end
 
     def _finish(self, verdict: Verdict) -> int:
-        self.outcome.finish(verdict, lost=self.output.problem if verdict.code else "")
+        lost = self.output.problem if verdict.code else ""
+        self.outcome.finish(verdict, lost=lost, transfers=self.transfers.report)
         run_private.forget(self.cluster)
         self._keep()
         return verdict.code
@@ -257,6 +294,9 @@ class Driver:
         program, self.arguments = self._meanwhile(
             lambda: run_staging.fetch_all(self.definition, self.run, self.cluster, self.directory)
         )
+        if self.transfers.wanted:
+            places = self._meanwhile(self.transfers.prepare)
+            self.arguments = [_replace(argument, places) for argument in self.arguments]
         self.outcome.save(stage_seconds=time.monotonic() - begun)
         return program
 
@@ -293,7 +333,13 @@ class Driver:
         end = (self._run_jar if program.suffix == ".jar" else self._run_python)(program, scratch)
         self.children.finish(_KILL_GRACE_SECONDS)
         full = run_attempt.memory_kills() > kills or run_attempt.near_memory_limit()
-        return run_attempt.classify(end, tuple(self.output.tail), memory_full=full)
+        tail = tuple(self.output.tail)
+        attempt = run_attempt.classify(end, tail, memory_full=full)
+        if attempt.kind == "program" and run_attempt.lost_block(tail):
+            lost = self._meanwhile(self.transfers.lost_input)
+            if lost:
+                return Attempt("infrastructure", f"the cluster has lost a part of {lost}")
+        return attempt
 
     def _java(self, program: Path, scratch: Path, extra: list[str]) -> list[str]:
         java = sparkconf.java_command(self.definition, self.cluster, self.directory, scratch)
@@ -368,6 +414,12 @@ class Driver:
             self._pause(0)
         self._pause(0)
         return future.result()
+
+
+def _replace(argument: str, places: dict[str, str]) -> str:
+    for token, place in places.items():
+        argument = argument.replace(token, place)
+    return argument
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -38,11 +38,13 @@ def summarize_events(directory: Path) -> dict[str, Any]:
     """Add up the task metrics of all event logs in a directory.
 
     Returns:
-        Bytes, records, tasks, failed tasks, executors and seconds; empty without a log.
+        Bytes (of inputs also by locality), records, tasks, failed tasks, executors, seconds;
+        empty without a log.
     """
     report: dict[str, Any] = {}
     counts = dict.fromkeys(("tasks", "failed_tasks", "executors", "jobs", *_SUMS), 0)
     milliseconds = dict.fromkeys(("executor_run", "executor_cpu", "gc"), 0.0)
+    locality: dict[str, int] = {}
     for event in _lines(directory):
         kind = event.get("Event")
         if kind == "SparkListenerApplicationStart":
@@ -55,11 +57,16 @@ def summarize_events(directory: Path) -> dict[str, Any]:
             counts["tasks"] += 1
             if event.get("Task End Reason", {}).get("Reason") != "Success":
                 counts["failed_tasks"] += 1
-            _add(event.get("Task Metrics") or {}, counts, milliseconds)
+            metrics = event.get("Task Metrics") or {}
+            _add(metrics, counts, milliseconds)
+            size = int((metrics.get("Input Metrics") or {}).get("Bytes Read", 0))
+            if size:
+                level = str((event.get("Task Info") or {}).get("Locality", "ANY"))
+                locality[level] = locality.get(level, 0) + size
     if not report:
         return {}
     seconds = {f"{name}_seconds": round(ms / 1000, 3) for name, ms in milliseconds.items()}
-    return {**report, **counts, **seconds}
+    return {**report, **counts, "locality_bytes": locality, **seconds}
 
 
 def _add(metrics: dict[str, Any], counts: dict[str, int], milliseconds: dict[str, float]) -> None:

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Attempt", "End", "classify", "explain", "memory_kills", "near_memory_limit"]
+__all__ = [
+    "Attempt",
+    "End",
+    "classify",
+    "explain",
+    "lost_block",
+    "memory_kills",
+    "near_memory_limit",
+]
 
 _LOST_CLUSTER = re.compile(
     r"All masters are unresponsive|Master removed our application|"
@@ -20,6 +28,7 @@ _LOST_CLUSTER = re.compile(
 )
 _HEAP_FULL = re.compile(r"java\.lang\.OutOfMemoryError: ([^\r\n]{0,120})")
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_LOST_BLOCK = re.compile(r"BlockMissingException|Could not obtain block|Missing block")
 _FRAME = re.compile(r"at [\w.$<>/]+\(.*\)$|\.\.\. \d+ (more|common frames omitted)$")
 """What a Java stack trace has below the line that says what happened."""
 
@@ -134,3 +143,8 @@ def near_memory_limit() -> bool:
     limit = os.environ.get("NOMAD_MEMORY_LIMIT", "")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return limit.isdigit() and peak >= _FULL * int(limit)
+
+
+def lost_block(tail: Iterable[str]) -> bool:
+    """Whether a program's last words are of a block that HDFS has no more."""
+    return any(_LOST_BLOCK.search(line) for line in tail)

@@ -142,12 +142,15 @@ class Outcome:
         suffix = f" (after {spent} attempts)" if budget else ""
         return Verdict("failed", reason + suffix, exit_code or EXIT_INFRASTRUCTURE, exit_code)
 
-    def finish(self, verdict: Verdict, *, lost: str = "") -> None:
+    def finish(
+        self, verdict: Verdict, *, lost: str = "", transfers: dict[str, Any] | None = None
+    ) -> None:
         """Make it final.
 
         Args:
             verdict: how the run ended.
             lost: why some of the program's output is not there.
+            transfers: what was measured of staged inputs and outputs.
         """
         reason = f"{verdict.reason} (output was lost: {lost})" if lost else verdict.reason
         self.save(
@@ -157,7 +160,7 @@ class Outcome:
             exit_code=verdict.exit_code,
             task_exit_code=verdict.code,
             finished=time.time(),
-            report={**self._timings(), **self._summary()},
+            report={**self._timings(), **self._summary(), **(transfers or {})},
         )
         self._reserve.unlink(missing_ok=True)
 
@@ -170,10 +173,13 @@ class Outcome:
     def _timings(self) -> dict[str, float]:
         now = time.time()
         waited = self.data["received"] - self._run.get("submitted", now)
+        uploading = self.data.get("upload_seconds", 0.0)
+        computing = now - (self.data.get("started") or now) - uploading
         return {
             "queue_seconds": round(max(0.0, waited), 3),
             "stage_seconds": round(self.data.get("stage_seconds", 0.0), 3),
-            "compute_seconds": round(max(0.0, now - (self.data.get("started") or now)), 3),
+            "compute_seconds": round(max(0.0, computing), 3),
+            "upload_seconds": round(uploading, 3),
         }
 
 

@@ -24,9 +24,11 @@ else:
 __all__ = [
     "InfrastructureError",
     "Room",
+    "Workers",
     "fetch",
     "fetch_all",
     "find_room",
+    "find_workers",
     "keep",
     "megabytes",
 ]
@@ -171,6 +173,24 @@ def find_room(master_ui: str, wanted: dict[str, int]) -> Room:
         offered = ", ".join(f"{has} cores and {holds} MiB" for has, holds in free[:4])
         return Room(busy=f"waits for room for {executor}; free on the workers: {offered}")
     return Room()
+
+
+class Workers(NamedTuple):
+    """What the cluster's workers have: cores in all, and the number of their hosts."""
+
+    cores: int
+    hosts: int
+
+
+def find_workers(master_ui: str) -> Workers:
+    """Ask the Spark master for its workers; at least one core and host is told."""
+    try:
+        told = direct.get_json(f"{master_ui}/json/", timeout=10)["workers"]
+        alive = [worker for worker in told if worker["state"] == "ALIVE"]
+        cores = sum(int(worker["cores"]) for worker in alive)
+        return Workers(max(1, cores), max(1, len({worker["host"] for worker in alive})))
+    except _ODD:
+        return Workers(1, 1)
 
 
 def megabytes(size: int) -> int:

@@ -20,6 +20,7 @@ else:
     import run_private
 
 __all__ = [
+    "HDFS_CLIENT",
     "HDFS_OPTIONS",
     "IMAGE_CLASS_PATH",
     "IMAGE_ENVIRONMENT",
@@ -58,6 +59,14 @@ HDFS_OPTIONS = {
     "dfs.heartbeat.interval": "1",
 }
 """Settings that NameNode and DataNode share."""
+
+HDFS_CLIENT = {
+    # A file's end waits until the DataNode has told the NameNode of its last block, which takes
+    # milliseconds; by default a client asks again after 400.
+    "spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "10",
+    "spark.hadoop.dfs.client.block.write.locateFollowingBlock.retries": "11",
+}
+"""Settings of what reads and writes the cluster's HDFS."""
 
 # What Spark's launcher passes to every Java 17 machine:
 # org.apache.spark.launcher.JavaModuleOptions.
@@ -197,10 +206,24 @@ def _megabytes(size: int) -> str:
 
 
 def java_command(
-    definition: dict[str, Any], cluster: dict[str, Any], directory: Path, scratch: Path
+    definition: dict[str, Any],
+    cluster: dict[str, Any],
+    directory: Path,
+    scratch: Path,
+    changes: Mapping[str, str | None] | None = None,
 ) -> list[str]:
-    """The driver's Java machine up to and with ``SparkSubmit``'s own options."""
+    """The driver's Java machine up to and with ``SparkSubmit``'s own options.
+
+    Args:
+        definition: of the job.
+        cluster: that it runs in.
+        directory: of the run.
+        scratch: of the attempt.
+        changes: Spark's keys that differ from the job's; ``None`` leaves one out.
+    """
     values = properties(definition, cluster, directory, scratch)
+    values |= {key: value for key, value in (changes or {}).items() if value is not None}
+    values = {k: v for k, v in values.items() if (changes or {}).get(k, v) is not None}
     listed = run_private.private_directory(cluster, scratch) / "spark.properties"
     write_private(listed, properties_text(values))
     options = java_options(definition["startup"], driver=True, archive=cluster.get("archive"))

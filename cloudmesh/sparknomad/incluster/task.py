@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 import driver  # noqa: E402
+import sparkconf  # noqa: E402
 
 __all__ = ["prepare"]
 
@@ -45,6 +46,13 @@ def prepare() -> Path:
         "master_ui": f"http://{services['master_ui']}",
         "hdfs": services["hdfs_http"],
         "storage": f"hdfs://{services['hdfs']}/sparknomad",
+        "staging": {
+            "root": "/sparknomad/staged",
+            "outgoing": "/sparknomad/outgoing",
+            "prefix": f"hdfs://{services['hdfs']}",
+            "quota": run.get("quota"),
+        },
+        "agent": str(place / "transfer.jar"),
         "artifacts": "/sparknomad/artifacts",
         "events": "/sparknomad/events",
         "runs": "/sparknomad/runs",
@@ -58,6 +66,7 @@ def prepare() -> Path:
         "archive": str(archive) if archive.exists() else None,
         # Workers on one host have one address, but each has its own file system.
         "conf": {
+            **sparkconf.HDFS_CLIENT,
             "spark.shuffle.readHostLocalDisk": "false",
             "spark.hadoop.dfs.replication": os.environ["SPARKNOMAD_REPLICATION"],
         },

@@ -5,18 +5,22 @@ Protocol: https://hadoop.apache.org/docs/r3.4.2/hadoop-project-dist/hadoop-hdfs/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = ["WebHdfs", "WebHdfsError"]
 
 _CHUNK = 1024 * 1024
+_CONCATENATED = 40
+"""Files in one request: their names stand in its URL."""
 
 
 class WebHdfsError(OSError):
@@ -63,14 +67,88 @@ class WebHdfs:
             return None
         return int(status["length"])
 
-    def list(self, path: str) -> list[str]:
-        """The names in a directory; none if it is not there."""
+    def times(self, path: str) -> dict[str, float]:
+        """The names in a directory, and when each was modified, in seconds since the epoch."""
         try:
             with self._retry("GET", self._url(path, "LISTSTATUS")) as answer:
                 statuses = json.load(answer)["FileStatuses"]["FileStatus"]
         except FileNotFoundError:
-            return []
-        return [status["pathSuffix"] for status in statuses]
+            return {}
+        return {each["pathSuffix"]: each["modificationTime"] / 1e3 for each in statuses}
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a small file, or ``None`` if it is not there."""
+        try:
+            with self._retry("GET", self._url(path, "OPEN")) as answer:
+                return answer.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file, in the place of what has its name."""
+        self._retry_write(lambda: self._send(path, content, len(content)), path)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a small file unless there is one of this name; whether it was written."""
+        temporary = f"{path}.{time.time_ns():x}.part"
+        self.write(temporary, content)
+        if self.rename(temporary, path):
+            return True
+        self.delete(temporary)
+        return False
+
+    def rename(self, source: str, target: str) -> bool:
+        """Give a file or directory another name, unless that is taken; whether it was done."""
+        # Without options HDFS would move it into a directory that has this name.
+        url = self._url(source, "RENAME", destination=target, renameoptions="NONE")
+        for again in (False, True):
+            try:
+                self._retry("PUT", url, refused=(403,)).close()
+                return True
+            except PermissionError:
+                return False
+            except FileNotFoundError:
+                if again:
+                    return False
+                self.make_directory(target.rpartition("/")[0])
+        return False
+
+    def touch(self, path: str) -> None:
+        """Set the time of a file's modification to now; fine if it is not there."""
+        now = str(int(time.time() * 1000))
+        with contextlib.suppress(FileNotFoundError):
+            self._retry("PUT", self._url(path, "SETTIMES", modificationtime=now)).close()
+
+    def concat(self, target: str, sources: Sequence[str]) -> None:
+        """Append files to one beside them; they are gone then."""
+        for start in range(0, len(sources), _CONCATENATED):
+            listed = ",".join(sources[start : start + _CONCATENATED])
+            self._retry("POST", self._url(target, "CONCAT", sources=listed)).close()
+
+    def replicate(self, path: str, count: int) -> None:
+        """Let HDFS keep so many copies of a file's blocks; it makes them by and by."""
+        self._retry("PUT", self._url(path, "SETREPLICATION", replication=str(count))).close()
+
+    def used(self, path: str) -> int:
+        """The bytes that a directory's files have, without their replicas."""
+        try:
+            with self._retry("GET", self._url(path, "GETCONTENTSUMMARY")) as answer:
+                return int(json.load(answer)["ContentSummary"]["length"])
+        except FileNotFoundError:
+            return 0
+
+    def room(self) -> tuple[int, int]:
+        """The bytes that HDFS has in all, and those that are free."""
+        query = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
+        with self._retry("GET", f"http://{self.address}{query}") as answer:
+            told = json.load(answer)["beans"][0]
+        return int(told["Total"]), int(told["Free"])
+
+    def hosts(self, path: str) -> list[list[str]]:
+        """The hosts that have each block of a file."""
+        with self._retry("GET", self._url(path, "GETFILEBLOCKLOCATIONS")) as answer:
+            told = json.load(answer)["BlockLocations"]["BlockLocation"]
+        return [list(each.get("hosts") or ()) for each in told]
 
     def put(self, source: Path, path: str) -> None:
         """Upload a file; it appears under its name only when it is whole.
@@ -80,24 +158,24 @@ class WebHdfs:
         """
         temporary = f"{path}.{time.time_ns():x}.part"
         self._write(source, temporary)
-        with self._retry("PUT", self._url(temporary, "RENAME", destination=path)) as answer:
-            renamed = json.load(answer)["boolean"]
-        if not renamed and self.size(path) is None:
-            # A rename into a directory that is not there fails without an error.
-            self.make_directory(path.rpartition("/")[0])
-            with self._retry("PUT", self._url(temporary, "RENAME", destination=path)) as answer:
-                renamed = json.load(answer)["boolean"]
-        if not renamed:
+        if not self.rename(temporary, path):
             # Somebody else's equal file came first: the names are content-addressed.
             self.delete(temporary)
             if self.size(path) != source.stat().st_size:
                 raise WebHdfsError(f"HDFS at {self.address} did not take {path}")
 
     def _write(self, source: Path, path: str) -> None:
+        def send() -> None:
+            with source.open("rb") as stream:
+                self._send(path, stream, source.stat().st_size)
+
+        self._retry_write(send, path)
+
+    def _retry_write(self, send: Callable[[], None], path: str) -> None:
         give_up = time.monotonic() + self.patience
         while True:
             try:
-                self._write_once(source, path)
+                send()
                 return
             except (OSError, ValueError) as error:
                 if time.monotonic() > give_up:
@@ -106,22 +184,18 @@ class WebHdfs:
                     ) from error
                 time.sleep(0.5)
 
-    def _write_once(self, source: Path, path: str) -> None:
+    def _send(self, path: str, content: bytes | BinaryIO, size: int) -> None:
         url = self._url(path, "CREATE", overwrite="true", noredirect="true")
         request = urllib.request.Request(url, method="PUT")
         with self._stay.open(request, timeout=self.timeout) as answer:
             location = json.load(answer)["Location"]
-        with source.open("rb") as stream:
-            upload = urllib.request.Request(
-                location,
-                data=stream,
-                method="PUT",
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Length": str(source.stat().st_size),
-                },
-            )
-            self._follow.open(upload, timeout=self.timeout).close()
+        upload = urllib.request.Request(
+            location,
+            data=content,
+            method="PUT",
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+        )
+        self._follow.open(upload, timeout=self.timeout).close()
 
     def get(self, path: str, target: Path) -> None:
         """Download a file.
@@ -141,7 +215,7 @@ class WebHdfs:
         """Remove a file or a directory with all that is in it; fine if it is not there."""
         self._retry("DELETE", self._url(path, "DELETE", recursive="true")).close()
 
-    def _retry(self, method: str, url: str) -> BinaryIO:
+    def _retry(self, method: str, url: str, refused: tuple[int, ...] = ()) -> BinaryIO:
         give_up = time.monotonic() + self.patience
         while True:
             try:
@@ -151,6 +225,8 @@ class WebHdfs:
             except urllib.error.HTTPError as error:
                 if error.code == 404:
                     raise FileNotFoundError(url) from None
+                if error.code in refused:
+                    raise PermissionError(f"{url}: {error}") from None
                 problem: Exception = error
                 if error.code in (400, 401):
                     raise WebHdfsError(f"{url}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.definition import hash_file
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.job.parameters import bind, check_job, render
-from cloudmesh.sparknomad.model import OUTPUTS, LocalInput, RunStorage, Submission
+from cloudmesh.sparknomad.model import OUTPUTS, LocalInput, RunStaging, RunStorage, Submission
 from cloudmesh.sparknomad.specfile import build_spec, read_spec
 from cloudmesh.sparknomad.specs import PARAMETER_PATTERN, Dependencies, JobSpec, ParameterType
 
@@ -216,6 +216,7 @@ def make_submission(
     queue_timeout: float | None = None,
     upload: bool = False,
     storage: RunStorage | None = None,
+    staging: RunStaging | None = None,
 ) -> Submission:
     """One run, ready for a provider.
 
@@ -227,6 +228,7 @@ def make_submission(
         queue_timeout: seconds, instead of the job's own.
         upload: whether files of this machine must be brought into the cluster.
         storage: settings of the storages that the values name.
+        staging: what goes through the cluster's own storage.
     """
     limit = spec.timeout if timeout is None else timeout
     inputs = local_inputs(spec, bound, upload=upload)
@@ -243,4 +245,5 @@ def make_submission(
         tuple(inputs.values()) if upload else (),
         spec.queue_timeout if queue_timeout is None else queue_timeout,
         storage or RunStorage(),
+        staging or RunStaging(),
     )

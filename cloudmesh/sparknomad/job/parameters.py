@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cloudmesh.sparknomad.errors import ParameterError, SpecError
-from cloudmesh.sparknomad.specs import JobSpec, ParameterSpec, ParameterType
+from cloudmesh.sparknomad.specs import Exists, JobSpec, ParameterSpec, ParameterType, Write
 
 __all__ = [
     "LARGEST_PARAMETERS",
@@ -91,6 +91,7 @@ def _contradictions(parameter: ParameterSpec) -> list[str]:
             found.append(f"pattern: {parameter.pattern!r} is not a regular expression: {error}")
     if (kind is ParameterType.CHOICE) != bool(parameter.choices):
         found.append("choices: a choice, and only a choice, lists its values here")
+    found += _storage_contradictions(parameter)
     if parameter.required and parameter.default is not None:
         found.append("default: a required parameter has none; drop one of the two")
     if not found:
@@ -105,6 +106,18 @@ def _contradictions(parameter: ParameterSpec) -> list[str]:
         convert = _CONVERTERS[kind]
         if convert(parameter.minimum) > convert(parameter.maximum):
             found.append(f"minimum: {parameter.minimum!r}: above the maximum {parameter.maximum!r}")
+    return found
+
+
+def _storage_contradictions(parameter: ParameterSpec) -> list[str]:
+    found = []
+    for name in ("stage", "write"):
+        if getattr(parameter, name) is not None and parameter.type is not ParameterType.URI:
+            found.append(f"{name}: only a uri has one, not a {parameter.type.value}")
+    if parameter.stage is not None and parameter.write is not None:
+        found.append("stage: what is written is not read; drop one of stage and write")
+    if parameter.exists is not Exists.ERROR and parameter.write is not Write.STAGED:
+        found.append("exists: only with `write: staged`; else the program itself decides")
     return found
 
 

@@ -51,6 +51,7 @@ def resolve_storage(
     resolved: dict[str, str] = {}
     conf, secrets, spark = _Merged(), _Merged(), _Merged()
     names = []
+    origins = {}
     for name, text in uris.items():
         if not is_storage_url(text):
             continue
@@ -65,11 +66,12 @@ def resolve_storage(
         secrets.add(owner, settings.secrets)
         spark.add(owner, settings.spark)
         resolved[name] = settings.url
+        origins[name] = f"{storage.profile.endpoint}|{settings.url}"
         names.append(owner)
     hadoop = {f"spark.hadoop.{key}": value for key, value in conf.values.items()}
     hidden = {f"spark.hadoop.{key}": value for key, value in secrets.values.items()}
     used = tuple(dict.fromkeys(names))
-    return resolved, RunStorage(used, {**hadoop, **spark.values}, hidden)
+    return resolved, RunStorage(used, {**hadoop, **spark.values}, hidden, origins=origins)
 
 
 def _readable(storage: Storage, url: StorageURL) -> HadoopSettings:

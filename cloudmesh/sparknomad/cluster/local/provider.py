@@ -273,7 +273,7 @@ class LocalProvider(ClusterProvider):
         if submission.storage.secrets:
             secrets = json.dumps(dict(submission.storage.secrets))
             write_private(private / CREDENTIALS, secrets)
-        environment = {
+        environment: dict[str, Any] = {
             "run": submission.run,
             "private": str(private),
             "master": cluster.url,
@@ -289,6 +289,14 @@ class LocalProvider(ClusterProvider):
         }
         if submission.storage.connectors:
             environment["connectors"] = f"{submission.storage.connectors}/*"
+        if submission.staging.agent:
+            environment["agent"] = str(submission.staging.agent)
+            environment["staging"] = {
+                "root": str(directory / "staged"),
+                "outgoing": str(directory / "outgoing"),
+                "prefix": "file://",
+                "quota": submission.staging.quota,
+            }
         document = run_document(submission, time.time())
         write_private(run / "definition.json", json.dumps(definition))
         write_private(run / "cluster.json", json.dumps(environment))

@@ -20,6 +20,8 @@ DIRECTORIES = (
     _ARTIFACTS,
     _INPUTS,
     "/sparknomad/outputs",
+    "/sparknomad/outgoing",
+    "/sparknomad/staged",
     "/sparknomad/events",
     "/sparknomad/runs",
 )
