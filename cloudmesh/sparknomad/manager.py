@@ -27,7 +27,7 @@ from cloudmesh.sparknomad.job.jobs import (
     resolve_job,
 )
 from cloudmesh.sparknomad.job.staging import plan_staging
-from cloudmesh.sparknomad.manager_storage import StorageVerbs
+from cloudmesh.sparknomad.manager_staging import StagingVerbs
 from cloudmesh.sparknomad.model import (
     OUTPUTS,
     ClusterRecord,
@@ -79,7 +79,7 @@ class _Prepared:
     outputs: Mapping[str, str]
 
 
-class Sparknomad(StorageVerbs):
+class Sparknomad(StagingVerbs):
     """Everything that sparknomad can do.
 
     Args:
@@ -443,20 +443,36 @@ class Sparknomad(StorageVerbs):
             UnreachableError: if the cluster does not answer; the run is remembered as lost.
         """
         prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {}, run)
-        provider, target, submission = prepared.provider, prepared.target, prepared.submission
+        return self._send(
+            prepared.provider,
+            prepared.target,
+            prepared.submission,
+            prepared.bound,
+            prepared.outputs,
+        )
+
+    def _send(
+        self,
+        provider: ClusterProvider,
+        target: ClusterSpec,
+        submission: Submission,
+        parameters: Mapping[str, Any],
+        outputs: Mapping[str, str] | None = None,
+    ) -> RunRecord:
+        """Remember a run, and send it."""
         record = RunRecord(
             run=submission.run,
             job=submission.job.job,
             cluster=target.cluster,
             state=RunState.PENDING,
             submitted=time.time(),
-            parameters=_storable(prepared.bound),
-            outputs=prepared.outputs,
+            parameters=_storable(parameters),
+            outputs=outputs or {},
         )
         provider.plan_run(target, submission)
         self._ensure_started(target)
         submission = self._with_connectors(provider, submission)
-        if run is None or not self._has_run(run):
+        if not self._has_run(record.run):
             self.store.add_run(record)
         try:
             status = provider.submit(target, submission)
@@ -468,7 +484,7 @@ class Sparknomad(StorageVerbs):
 
     def _with_connectors(self, provider: ClusterProvider, submission: Submission) -> Submission:
         """Fetch the connectors where Spark is not an image, which has them."""
-        needs_agent = bool(submission.staging.inputs or submission.staging.outputs)
+        needs_agent = submission.staging.wanted
         if provider.runtime is not HostRuntime or not (submission.storage.conf or needs_agent):
             return submission
         from cloudmesh.sparknomad.image.host import host_agent, host_connectors

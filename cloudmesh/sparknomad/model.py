@@ -13,6 +13,7 @@ from pathlib import Path
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 
 __all__ = [
+    "CheckSubject",
     "ClusterRecord",
     "ClusterState",
     "ClusterStorage",
@@ -36,6 +37,7 @@ __all__ = [
     "Runtime",
     "StagedInput",
     "StagedOutput",
+    "StorageCopy",
     "Submission",
 ]
 
@@ -294,12 +296,48 @@ class StagedOutput:
 
 
 @dataclass(frozen=True)
+class StorageCopy:
+    """A copy from one storage to another inside a cluster.
+
+    Attributes:
+        source: as Hadoop names it.
+        target: such as well; ends in a slash if it is a directory.
+        shown: the source as the user names it.
+        target_shown: the target as the user names it.
+    """
+
+    source: str
+    target: str
+    shown: str
+    target_shown: str
+
+
+@dataclass(frozen=True)
+class CheckSubject:
+    """A storage that is tried from every worker.
+
+    Attributes:
+        name: as the user names it.
+        url: a directory in it, as Hadoop names it.
+        endpoint: ``host:port`` where it answers, or empty if that is not known.
+        writable: whether writing is tried too.
+    """
+
+    name: str
+    url: str
+    endpoint: str
+    writable: bool
+
+
+@dataclass(frozen=True)
 class RunStaging:
     """What of a run goes through its cluster's own storage.
 
     Attributes:
         inputs: that may be brought there first.
         outputs: that are brought away last.
+        copies: between storages.
+        checks: storages to be tried from every worker; ``None`` to try nothing.
         quota: bytes that all staged inputs of the cluster may have; ``None`` for half of the
             disks.
         agent: the transfer agent's jar, where the runtime has none.
@@ -307,8 +345,15 @@ class RunStaging:
 
     inputs: tuple[StagedInput, ...] = ()
     outputs: tuple[StagedOutput, ...] = ()
+    copies: tuple[StorageCopy, ...] = ()
+    checks: tuple[CheckSubject, ...] | None = None
     quota: int | None = None
     agent: Path | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.inputs or self.outputs or self.copies or self.checks is not None)
 
 
 @dataclass(frozen=True)

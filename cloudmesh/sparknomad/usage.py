@@ -12,6 +12,7 @@ sparknomad: run Spark pipelines on a Nomad cluster that you deploy anywhere.
 Usage:
   sparknomad setup [--dry-run] [options]
   sparknomad doctor [options]
+  sparknomad check [--cluster=NAME] [options]
   sparknomad cluster deploy [NAME] [--spec=SPEC] [--provider=PROVIDER] [--workers=N] [--cores=N]
                             [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER] [--staging=SIZE]
                             [--timeout=DURATION] [--dry-run] [options]
@@ -34,7 +35,7 @@ Usage:
   sparknomad job remove JOB [options]
   sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--detach]
                          [--timeout=DURATION] [--queue-timeout=DURATION] [--stage=MODE]...
-                         [--dry-run] [options]
+                         [--check] [--dry-run] [options]
   sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
   sparknomad job status RUN [options]
   sparknomad job logs RUN [--follow] [options]
@@ -51,10 +52,14 @@ Usage:
   sparknomad storage info URL [options]
   sparknomad storage put PATH URL [options]
   sparknomad storage get URL PATH [options]
-  sparknomad storage copy URL URL [options]
+  sparknomad storage copy URL URL [--cluster=NAME] [options]
   sparknomad storage remove URL [options]
   sparknomad storage usage URL [options]
-  sparknomad storage check [SUBJECT]... [options]
+  sparknomad storage check [SUBJECT]... [--cluster=NAME] [options]
+  sparknomad storage stage URL... [--cluster=NAME] [--pin] [--ttl=DURATION] [--detach] [options]
+  sparknomad storage staged [--cluster=NAME] [options]
+  sparknomad storage unstage URL [--cluster=NAME] [--force] [options]
+  sparknomad storage evict [--cluster=NAME] [options]
   sparknomad completion SHELL
   sparknomad --version
   sparknomad -h | --help
@@ -62,6 +67,7 @@ Usage:
 Set up:
   setup             Find or install Nomad, Java and Spark; say what was done and where it lies.
   doctor            Show what is here, what is missing and what to do about it.
+  check             Try every worker of a cluster, and every storage profile from each of them.
   completion SHELL  Print the completion script for bash or zsh.
 
 Clusters (NAME is `default` unless given):
@@ -93,8 +99,12 @@ Storage (URL is PROFILE:path, a plain URL such as s3://bucket/path, or a path of
   profile list      Show the names; show one (without its secrets); forget one.
   list, info        Show what lies in a directory or fits a pattern; show one object.
   put, get, copy    Copy to a storage, from it, between two; proven, and going on where it ended.
+                    Between two clouds the cluster copies, if one is deployed.
   remove, usage     Remove objects; count them and their bytes.
-  check             Try profiles: credentials, list, write, read, remove; with a hint per failure.
+  check             Try profiles: credentials, list, write, read, remove; with a hint per failure;
+                    with --cluster from every worker of it.
+  stage, staged     Bring inputs into a cluster before a run needs them; show what is there.
+  unstage, evict    Remove what was staged of a URL; remove all that is neither pinned nor in use.
 
 Options:
   --output=FORMAT       For every command: table, json or yaml [default: table].
@@ -112,6 +122,9 @@ Options:
                         Let the run fail when it found no room for so long (default 1h).
   --stage=MODE          Bring inputs into the cluster first: auto, always or never; NAME=MODE for
                         one parameter. Repeatable. Without it, what the job says.
+  --check               Try the storages of the run from every worker first.
+  --pin                 Keep it in the cluster until it is unstaged.
+  --ttl=DURATION        Let it go so long after its last use, such as 7d.
   --force               Also while runs are not finished.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.

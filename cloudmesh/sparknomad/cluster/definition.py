@@ -13,7 +13,10 @@ from cloudmesh.sparknomad.errors import InputError, NotFoundError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import JobSpec
 
-__all__ = ["Artifact", "Definition", "build_definition", "hash_file", "run_document"]
+__all__ = ["TRANSFER", "Artifact", "Definition", "build_definition", "hash_file", "run_document"]
+
+TRANSFER = "sparknomad:transfer"
+"""The program of a run that has none: it only moves data."""
 
 _PROGRAMS = (".py", ".jar")
 _PYTHON = (".py", ".zip", ".whl", ".egg")
@@ -62,17 +65,18 @@ def build_definition(job: JobSpec) -> Definition:
         NotFoundError: if a file is missing.
         InputError: if a file is of a kind that can't serve, or two have one name.
     """
-    program = _artifact("program", job.program, _PROGRAMS)
+    program = None if job.program == TRANSFER else _artifact("program", job.program, _PROGRAMS)
     groups = {
         "python": [_artifact("dependencies.python", p, _PYTHON) for p in job.dependencies.python],
         "jars": [_artifact("dependencies.jars", p, (".jar",)) for p in job.dependencies.jars],
         "files": [_artifact("dependencies.files", p, ()) for p in job.dependencies.files],
     }
-    artifacts = (program, *(item for group in groups.values() for item in group))
+    others = (item for group in groups.values() for item in group)
+    artifacts = (*filter(None, (program,)), *others)
     _check_names(artifacts)
     document: dict[str, Any] = {
         "job": job.job,
-        "program": _listed(program),
+        "program": _listed(program) if program else None,
         "class": job.main_class,
         **{name: [_listed(item) for item in group] for name, group in groups.items()},
         "resources": {
@@ -147,5 +151,7 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
         },
         "inputs": [asdict(each) for each in staging.inputs],
         "outputs": [asdict(each) for each in staging.outputs],
+        "copies": [asdict(each) for each in staging.copies],
+        "checks": None if staging.checks is None else [asdict(each) for each in staging.checks],
         "quota": staging.quota,
     }

@@ -23,6 +23,7 @@ from cloudmesh.sparknomad.errors import (
     SpecError,
     WaitTimeoutError,
 )
+from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterState,
     ClusterStatus,
@@ -248,9 +249,17 @@ class ClusterProvider(ABC):
         self._exists(cluster)
         return self._storage(cluster)
 
+    def staged(self, cluster: str) -> Catalog | None:
+        """What is staged in the cluster, or ``None`` if it has no room for that."""
+        self._exists(cluster)
+        return self._staged(cluster)
+
     # hooks
 
     def _storage(self, cluster: str) -> ClusterStorage | None:
+        return None
+
+    def _staged(self, cluster: str) -> Catalog | None:
         return None
 
     @abstractmethod

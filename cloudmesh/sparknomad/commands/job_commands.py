@@ -13,6 +13,7 @@ from cloudmesh.sparknomad.commands.shared import (
     make_manager,
     make_output,
     number_of,
+    show_checks,
     show_plan,
     tell,
     timeout_of,
@@ -26,7 +27,7 @@ from cloudmesh.sparknomad.output import Output, when
 from cloudmesh.sparknomad.specfile import spec_to_dict
 from cloudmesh.sparknomad.units import format_duration
 
-__all__ = ["VERBS"]
+__all__ = ["VERBS", "attend"]
 
 _LIMIT = 50
 
@@ -89,6 +90,11 @@ def _job_run(arguments: Arguments) -> int:
     }
     if arguments["--dry-run"]:
         return show_plan(output, manager.job_plan(arguments["JOB"], values, **options))
+    if arguments["--check"]:
+        steps = manager.job_check(arguments["JOB"], values, cluster=arguments["--cluster"])
+        if not all(step.ok for step in steps):
+            return show_checks(arguments, steps)
+        manager.say(f"{len(steps)} checks went well")
     record = manager.job_run(arguments["JOB"], values, **options)
     if arguments["--detach"]:
         if output.is_table:
@@ -96,10 +102,10 @@ def _job_run(arguments: Arguments) -> int:
         else:
             output.data(record)
         return 0
-    return _attend(manager, output, record)
+    return attend(manager, output, record)
 
 
-def _attend(manager: Sparknomad, output: Output, record: RunRecord) -> int:
+def attend(manager: Sparknomad, output: Output, record: RunRecord) -> int:
     """Show a run's output until it has ended, then how it ended."""
     manager.say(f"run {record.run} on cluster {record.cluster}")
     try:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from cloudmesh.sparknomad.commands.shared import Arguments, make_manager, make_output
+from cloudmesh.sparknomad.commands.shared import (
+    Arguments,
+    make_manager,
+    make_output,
+    show_checks,
+)
 
 __all__ = ["VERBS"]
 
@@ -34,6 +39,12 @@ def _doctor(arguments: Arguments) -> int:
     return 1 if any(check.result == "missing" for check in checks) else 0
 
 
+def _check(arguments: Arguments) -> int:
+    return show_checks(
+        arguments, make_manager(arguments).cluster_check(cluster=arguments["--cluster"])
+    )
+
+
 def _completion(arguments: Arguments) -> int:
     from cloudmesh.sparknomad.completion import completion_script
 
@@ -44,5 +55,6 @@ def _completion(arguments: Arguments) -> int:
 VERBS: dict[str, Callable[[Arguments], int]] = {
     "setup": _setup,
     "doctor": _doctor,
+    "check": _check,
     "completion": _completion,
 }

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import Plan
 from cloudmesh.sparknomad.output import Output
 from cloudmesh.sparknomad.progress import Progress
-from cloudmesh.sparknomad.units import parse_duration
+from cloudmesh.sparknomad.units import format_bytes, parse_duration
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.storage.checking import CheckStep
 
 __all__ = [
     "Arguments",
     "make_manager",
     "make_output",
     "number_of",
+    "show_checks",
     "show_plan",
     "tell",
     "timeout_of",
@@ -70,6 +74,23 @@ def show_plan(output: Output, plan: Plan) -> int:
         for line in step.body.splitlines():
             print(f"       {line}")
     return 0
+
+
+def show_checks(arguments: Arguments, steps: Sequence[CheckStep]) -> int:
+    """Write what was tried; the exit code is returned: 1 if anything failed."""
+    columns: dict[str, Callable[[CheckStep], str]] = {
+        "STORAGE": lambda step: step.subject or "-",
+        "STEP": lambda step: step.step,
+        "RESULT": lambda step: "ok" if step.ok else "FAILED",
+        "SECONDS": lambda step: f"{step.seconds:.3f}",
+        "RATE": lambda step: f"{format_bytes(step.rate)}/s" if step.rate else "-",
+        "DETAIL": lambda step: " ".join(each for each in (step.detail, step.hint) if each) or "-",
+    }
+    if any(step.node for step in steps):
+        columns = {"WORKER": lambda step: step.node or "this machine", **columns}
+    hint = "no storage profiles; `cms sparknomad storage profile add NAME --url=URL` adds one"
+    make_output(arguments).rows(steps, columns, empty=hint)
+    return 0 if all(step.ok for step in steps) else 1
 
 
 def tell(arguments: Arguments, manager: Sparknomad, message: str, key: str, argument: str) -> None:

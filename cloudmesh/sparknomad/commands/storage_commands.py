@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloudmesh.sparknomad.commands.shared import Arguments, make_manager, make_output, tell
+from cloudmesh.sparknomad.commands.job_commands import attend
+from cloudmesh.sparknomad.commands.shared import (
+    Arguments,
+    make_manager,
+    make_output,
+    show_checks,
+    tell,
+    timeout_of,
+)
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.job.parameters import parse_assignments
-from cloudmesh.sparknomad.output import when
+from cloudmesh.sparknomad.output import to_plain, when
 from cloudmesh.sparknomad.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
+    from cloudmesh.sparknomad.incluster.staged import StagedEntry
     from cloudmesh.sparknomad.storage.profile import StorageProfile
     from cloudmesh.sparknomad.storage.storage import Entry
     from cloudmesh.sparknomad.storage.transfer import Transferred
@@ -221,7 +230,7 @@ def _get(arguments: Arguments) -> int:
 def _copy(arguments: Arguments) -> int:
     manager = make_manager(arguments)
     source, target = arguments["URL"]
-    done = manager.storage_copy(source, target)
+    done = manager.storage_copy(source, target, cluster=arguments["--cluster"])
     return _transferred(arguments, done, manager.say)
 
 
@@ -238,19 +247,78 @@ def _remove(arguments: Arguments) -> int:
 
 
 def _check(arguments: Arguments) -> int:
+    manager, subjects = make_manager(arguments), arguments["SUBJECT"]
+    if arguments["--cluster"]:
+        return show_checks(
+            arguments, manager.cluster_check(subjects, cluster=arguments["--cluster"])
+        )
+    return show_checks(arguments, manager.storage_check(subjects))
+
+
+# in a cluster
+
+
+def _stage(arguments: Arguments) -> int:
+    output, manager = make_output(arguments), make_manager(arguments)
+    record = manager.storage_stage(
+        arguments["URL"],
+        cluster=arguments["--cluster"],
+        pin=arguments["--pin"],
+        ttl=timeout_of(arguments, None, "--ttl"),
+    )
+    if arguments["--detach"]:
+        if output.is_table:
+            print(record.run)
+        else:
+            output.data(record)
+        return 0
+    return attend(manager, output, record)
+
+
+def _plain_staged(each: StagedEntry) -> dict[str, Any]:
+    return {**to_plain(each.entry), "last_used": each.last_used, "users": list(each.users)}
+
+
+def _show_staged(arguments: Arguments, found: Sequence[StagedEntry], empty: str) -> int:
     output = make_output(arguments)
-    steps = make_manager(arguments).storage_check(arguments["SUBJECT"])
+    if not output.is_table:
+        output.data([_plain_staged(each) for each in found])
+        return 0
     columns = {
-        "STORAGE": lambda step: step.subject,
-        "STEP": lambda step: step.step,
-        "RESULT": lambda step: "ok" if step.ok else "FAILED",
-        "SECONDS": lambda step: f"{step.seconds:.3f}",
-        "RATE": lambda step: f"{format_bytes(step.rate)}/s" if step.rate else "-",
-        "DETAIL": lambda step: " ".join(each for each in (step.detail, step.hint) if each) or "-",
+        "OBJECTS": lambda each: f"{each.entry.objects:,}",
+        "SIZE": lambda each: format_bytes(each.entry.bytes),
+        "STAGED": lambda each: when(each.entry.created),
+        "LAST USED": lambda each: when(each.last_used),
+        "KEPT": _kept,
+        "IN USE": lambda each: str(len(each.users)) if each.users else "-",
+        "URL": lambda each: each.entry.source,
     }
-    hint = "no storage profiles; `cms sparknomad storage profile add NAME --url=URL` adds one"
-    output.rows(steps, columns, empty=hint)
-    return 0 if all(step.ok for step in steps) else 1
+    output.rows(found, columns, empty=empty)
+    return 0
+
+
+def _kept(each: StagedEntry) -> str:
+    if each.entry.pin:
+        return "pinned"
+    return "-" if each.entry.ttl is None else format_duration(each.entry.ttl)
+
+
+def _staged(arguments: Arguments) -> int:
+    found = make_manager(arguments).storage_staged(cluster=arguments["--cluster"])
+    return _show_staged(arguments, found, "nothing is staged")
+
+
+def _unstage(arguments: Arguments) -> int:
+    manager = make_manager(arguments)
+    found = manager.storage_unstage(
+        arguments["URL"][0], cluster=arguments["--cluster"], force=arguments["--force"]
+    )
+    return _show_staged(arguments, found, "nothing was removed")
+
+
+def _evict(arguments: Arguments) -> int:
+    found = make_manager(arguments).storage_evict(cluster=arguments["--cluster"])
+    return _show_staged(arguments, found, "nothing was removed")
 
 
 VERBS: dict[str, Callable[[Arguments], int]] = {
@@ -263,4 +331,8 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "remove": _remove,
     "usage": _usage,
     "check": _check,
+    "stage": _stage,
+    "staged": _staged,
+    "unstage": _unstage,
+    "evict": _evict,
 }

@@ -17,7 +17,7 @@ else:
     import staged
     import transfers
 
-__all__ = ["Brought", "InputError", "Inputs", "Settings", "nodes"]
+__all__ = ["Brought", "InputError", "Inputs", "Settings", "nodes", "teller"]
 
 _CHANGES = 5
 """How often an input may change while it is brought, before that is given up."""
@@ -160,6 +160,7 @@ class Inputs:
         while True:
             entry = self.catalog.acquire(key, self.run)
             if entry is not None:
+                self._keep(wanted, entry)
                 return self._staged(wanted, listing, entry, {"from_cache": True})
             reason = self._why_not(wanted, listing, seen)
             if reason:
@@ -172,6 +173,16 @@ class Inputs:
             return self._fetch(wanted, listing, key, files)
         finally:
             self.catalog.unlock(key)
+
+    def _keep(self, wanted: Mapping[str, Any], entry: staged.Entry) -> None:
+        """Let what is staged already stay as long as is asked now."""
+        changes: dict[str, Any] = {}
+        if wanted.get("pin") and not entry.pin:
+            changes["pin"] = True
+        if wanted.get("ttl") is not None and wanted["ttl"] != entry.ttl:
+            changes["ttl"] = wanted["ttl"]
+        if changes:
+            self.catalog.change(entry.key, **changes)
 
     def _why_not(self, wanted: Mapping[str, Any], listing: transfers.Listing, seen: int) -> str:
         """Why an input is better read where it is; empty if it is to be staged.
@@ -286,7 +297,7 @@ class Inputs:
             self.before_moving()
         name = f"{self.run} staging {wanted['name']}"
         moved = self.agent().move(
-            every, name, cores=cores, tell=_teller(self.say, wanted["shown"], total)
+            every, name, cores=cores, tell=teller(self.say, wanted["shown"], total)
         )
         transfers.check_moved(moved)
         for target, group in whole.items():
@@ -339,7 +350,7 @@ def _bad_name(listing: transfers.Listing) -> str:
     return ""
 
 
-def _teller(say: Callable[[str], None], shown: str, total: int) -> Callable[[int], None]:
+def teller(say: Callable[[str], None], shown: str, total: int) -> Callable[[int], None]:
     """Tells how far a transfer is, every ten seconds."""
     begun = last = time.monotonic()
 

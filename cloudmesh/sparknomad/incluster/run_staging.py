@@ -49,14 +49,14 @@ def fetch_all(
     """Bring the program with all it needs into the run's directory.
 
     Returns:
-        Where the program is, and its arguments.
+        Where the program is (a directory if there is none), and its arguments.
 
     Raises:
         InfrastructureError: if something is not there.
     """
     work = directory / "work"
     work.mkdir(exist_ok=True)
-    program = fetch(definition["program"], work, cluster)
+    program = fetch(definition["program"], work, cluster) if definition["program"] else work
     for group in ("python", "jars", "files"):
         for artifact in definition[group]:
             fetch(artifact, work, cluster)
@@ -176,10 +176,11 @@ def find_room(master_ui: str, wanted: dict[str, int]) -> Room:
 
 
 class Workers(NamedTuple):
-    """What the cluster's workers have: cores in all, and the number of their hosts."""
+    """The cluster's workers: cores in all, how many hosts they are on, how many they are."""
 
     cores: int
     hosts: int
+    number: int = 1
 
 
 def find_workers(master_ui: str) -> Workers:
@@ -188,7 +189,8 @@ def find_workers(master_ui: str) -> Workers:
         told = direct.get_json(f"{master_ui}/json/", timeout=10)["workers"]
         alive = [worker for worker in told if worker["state"] == "ALIVE"]
         cores = sum(int(worker["cores"]) for worker in alive)
-        return Workers(max(1, cores), max(1, len({worker["host"] for worker in alive})))
+        hosts = {worker["host"] for worker in alive}
+        return Workers(max(1, cores), max(1, len(hosts)), max(1, len(alive)))
     except _ODD:
         return Workers(1, 1)
 

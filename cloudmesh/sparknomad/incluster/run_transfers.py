@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster import (
         localfiles,
         run_children,
+        run_copies,
         run_inputs,
         run_outputs,
         run_staging,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 else:
     import localfiles
     import run_children
+    import run_copies
     import run_inputs
     import run_outputs
     import run_staging
@@ -109,6 +111,9 @@ class RunTransfers:
         self.wait_for_room = wait_for_room
         self.inputs: list[dict[str, Any]] = run.get("inputs", [])
         self.outputs: list[dict[str, Any]] = run.get("outputs", [])
+        self.copies = [self._placed(each) for each in run.get("copies", [])]
+        checks = run.get("checks")
+        self.checks = None if checks is None else [self._placed(each) for each in checks]
         self.report: dict[str, Any] = {}
         self._child: run_children.Child | None = None
         self._agent: transfers.Agent | None = None
@@ -118,18 +123,28 @@ class RunTransfers:
     @property
     def wanted(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.inputs or self.outputs)
+        return bool(self.inputs or self.outputs or self.copies or self.checks is not None)
+
+    def _placed(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the cluster's own storage in the place of ``cluster:``."""
+        own = str(self.cluster.get("storage", "cluster:"))
+        return {
+            key: f"{own}/{value.removeprefix('cluster:/')}"
+            if key in ("source", "target", "url") and str(value).startswith("cluster:/")
+            else value
+            for key, value in document.items()
+        }
 
     # the agent
 
     def agent(self) -> transfers.Agent:
         """The transfer agent; started if it does not run."""
         if self._agent is None or self._child is None or self._child.poll() is not None:
-            self._start_agent()
+            self._start_agent({})
         assert self._agent is not None
         return self._agent
 
-    def _start_agent(self) -> None:
+    def _start_agent(self, more: Mapping[str, str | None]) -> None:
         self._started += 1
         scratch = self.directory / f"transfer-{self._started}"
         scratch.mkdir(mode=0o700, exist_ok=True)
@@ -138,6 +153,7 @@ class RunTransfers:
             **_CHANGES,
             "spark.app.name": f"{self.run['run']} transfer",
             "spark.hadoop.dfs.replication": str(min(2, copies)),
+            **more,
         }
         java = sparkconf.java_command(
             self.definition, self.cluster, self.directory, scratch, changes
@@ -216,6 +232,8 @@ class RunTransfers:
             self.wait_for_room,
         )
         try:
+            if self.checks is not None:
+                self.report["checks"] = self._check(self.checks)
             outputs = self._outputs()
             for wanted in self.outputs:
                 outputs.check(wanted)
@@ -224,13 +242,22 @@ class RunTransfers:
                 brought = inputs.bring(wanted)
                 places[wanted["token"]] = brought.url
                 self.report.setdefault("inputs", {})[brought.name] = dict(brought.report)
+            for wanted in self.copies:
+                told = run_copies.copy(self.agent, wanted, self._settings(), self.output.say)
+                self.report.setdefault("copies", []).append(told)
         except transfers.TransferError as error:
-            raise run_staging.InfrastructureError(
-                f"an input could not be staged: {error.reason}"
-            ) from error
+            raise run_staging.InfrastructureError(f"a transfer failed: {error.reason}") from error
         finally:
             self.end_agent()
         return places
+
+    def _check(self, subjects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Try storages from every worker: one executor that takes all of its cores."""
+        workers = run_staging.find_workers(self.cluster["master_ui"])
+        cores = str(max(1, workers.cores // max(1, workers.number)))
+        self._start_agent({"spark.executor.cores": cores, "spark.task.cpus": cores})
+        python = self.cluster["executor_python"]
+        return self.agent().check(subjects, workers.number, python)
 
     def upload(self) -> str:
         """Bring the staged outputs to their places.

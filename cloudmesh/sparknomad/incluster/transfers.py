@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,12 +60,21 @@ class TransferError(Exception):
 
 @dataclass(frozen=True)
 class Object:
-    """One object of a listing: where, its name below the listing's root, bytes, version."""
+    """One object of a listing.
+
+    Attributes:
+        source: where it is.
+        name: below the listing's root.
+        size: in bytes.
+        version: what changes with its content.
+        modified: when it was written, in milliseconds since the epoch.
+    """
 
     source: str
     name: str
     size: int
     version: str
+    modified: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Shard:
     size: int
     version: str = ""
     resume: bool = False
+    verify: bool = False
     hosts: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -142,7 +152,13 @@ class Agent:
         request: dict[str, Any] = {"do": "list", "source": source}
         told = self._ask({**request, **({"limit": limit} if limit else {})})
         objects = tuple(
-            Object(each["source"], each["name"], each["size"], each["version"] or "")
+            Object(
+                each["source"],
+                each["name"],
+                each["size"],
+                each["version"] or "",
+                each.get("modified", 0),
+            )
             for each in told["objects"]
         )
         root = told["root"] or source
@@ -186,6 +202,23 @@ class Agent:
         }
         moved: list[dict[str, Any]] = self._ask(request, tell)
         return moved
+
+    def check(
+        self, subjects: Sequence[Mapping[str, Any]], workers: int, python: str
+    ) -> list[dict[str, Any]]:
+        """Try storages from an executor of every worker.
+
+        Args:
+            subjects: ``name``, ``url``, ``endpoint`` and ``writable`` of each.
+            workers: that the cluster has.
+            python: the interpreter of Python workers.
+
+        Raises:
+            TransferError: if executors could not be had.
+        """
+        request = {"do": "check", "subjects": list(subjects), "workers": workers}
+        steps: list[dict[str, Any]] = self._ask({**request, "python": python, "name": "check"})
+        return steps
 
     def remove(self, places: Sequence[str]) -> None:
         """Remove objects or directories."""

@@ -29,6 +29,7 @@ class CheckStep:
         rate: bytes a second, of steps that move some; else 0.
         detail: what went wrong.
         hint: what to do about it.
+        node: the worker that tried it; empty for this machine.
     """
 
     subject: str
@@ -38,6 +39,7 @@ class CheckStep:
     rate: float = 0.0
     detail: str = ""
     hint: str = ""
+    node: str = ""
 
 
 def check_storage(subject: str, open_it: Callable[[], Storage], url: StorageURL) -> list[CheckStep]:

@@ -25,7 +25,9 @@ from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster import driver as driver_module
+from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
 from cloudmesh.sparknomad.incluster.run_private import CREDENTIALS
+from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
     Component,
@@ -221,6 +223,10 @@ class LocalProvider(ClusterProvider):
         directory = self._directory(name)
         left = [f"process {process.pid}" for process in self._strays(name)]
         return [*left, *([f"directory {directory}"] if directory.exists() else [])]
+
+    def _staged(self, cluster: str) -> Catalog:
+        directory = self._directory(cluster)
+        return Catalog(LocalFiles(directory), str(directory / "staged"))
 
     # runs
 

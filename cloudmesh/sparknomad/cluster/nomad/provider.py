@@ -28,6 +28,7 @@ from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
+from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
@@ -308,6 +309,11 @@ class NomadProvider(ClusterProvider):
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             )
         return ClusterStorage(f"hdfs://{found[0][0]}/sparknomad/", f"http://{found[1][0]}")
+
+    def _staged(self, cluster: str) -> Catalog:
+        storage = self._storage(cluster)
+        address = storage.endpoint.removeprefix("http://")
+        return Catalog(WebHdfs(address, patience=10), "/sparknomad/staged")
 
     # runs
 

@@ -107,9 +107,21 @@ public final class Agent {
         return move(request);
       case "remove":
         return remove(request);
+      case "check":
+        return check(request);
       default:
         throw new IllegalArgumentException("unknown request " + operation);
     }
+  }
+
+  private List<Checked> check(JsonNode request) throws Exception {
+    if (spread == null) {
+      spread = new Spread(request.path("name").asText("check"));
+    }
+    Check.Subject[] subjects = JSON.treeToValue(request.path("subjects"), Check.Subject[].class);
+    return spread.check(
+        request.path("workers").asInt(1), request.path("seconds").asInt(60), subjects,
+        request.path("python").asText("python3"));
   }
 
   private Object remove(JsonNode request) throws IOException {

@@ -21,6 +21,9 @@ public final class Listing {
     public String name;
     public long size;
     public String version;
+
+    /** Milliseconds since the epoch. */
+    public long modified;
   }
 
   /** Whether there is anything of this name. */
@@ -128,6 +131,7 @@ public final class Listing {
     entry.name = own.substring(above.endsWith("/") ? above.length() : above.length() + 1);
     entry.size = status.getLen();
     entry.version = version(status);
+    entry.modified = status.getModificationTime();
     objects.add(entry);
   }
 

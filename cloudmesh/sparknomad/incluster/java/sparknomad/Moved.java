@@ -21,6 +21,9 @@ public final class Moved implements Serializable {
   /** How often it was begun. */
   public int attempts;
 
+  /** Whether a checksum of the target's has proven it. */
+  public boolean proven;
+
   /** What kind of failure; empty if it is whole. See {@link Failures}. */
   public String failure = "";
 

@@ -3,10 +3,7 @@ package sparknomad;
 import java.io.EOFException;
 import java.io.IOException;
 import java.net.InetAddress;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -16,7 +13,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
@@ -31,7 +27,6 @@ final class Mover {
   private static final int BUFFER = 1024 * 1024;
   private static final int ATTEMPTS = 6;
   private static final long LONGEST_PAUSE_MS = 20_000;
-  private static final Pattern MD5 = Pattern.compile("[0-9a-f]{32}");
 
   private final Configuration conf;
   private final String host;
@@ -84,7 +79,7 @@ final class Mover {
     while (true) {
       moved.attempts++;
       try {
-        moved.bytes = once(shard);
+        moved.bytes = once(shard, moved);
         moved.failure = "";
         moved.reason = "";
         break;
@@ -102,7 +97,7 @@ final class Mover {
     return moved;
   }
 
-  private long once(Shard shard) throws IOException {
+  private long once(Shard shard, Moved moved) throws IOException {
     Path source = new Path(shard.source);
     Path target = new Path(shard.target);
     FileSystem from = source.getFileSystem(conf);
@@ -116,10 +111,14 @@ final class Mover {
     Path written = renames ? new Path(target.getParent(), unique) : target;
     long counted = 0;
     boolean whole = false;
+    Proof proof = new Proof(shard);
     try {
-      counted = write(shard, from, source, to, written);
+      counted = write(shard, from, source, to, written, proof);
       if (renames) {
         publish(to, written, target, shard.length);
+      }
+      if (shard.verify) {
+        moved.proven = proof.verify(to, target);
       }
       whole = true;
       return counted;
@@ -166,9 +165,9 @@ final class Mover {
   }
 
   /** Copies the bytes; an output that was not written to its end is never closed as if it was. */
-  private long write(Shard shard, FileSystem from, Path source, FileSystem to, Path written)
+  private long write(
+      Shard shard, FileSystem from, Path source, FileSystem to, Path written, Proof proof)
       throws IOException {
-    MessageDigest md5 = shard.isWhole() && MD5.matcher(shard.version).matches() ? md5() : null;
     long done = 0;
     FSDataOutputStream sink = null;
     try (FSDataInputStream stream = open(shard, from, source)) {
@@ -181,16 +180,15 @@ final class Mover {
           throw ended(shard, from, source, done);
         }
         sink.write(buffer, 0, count);
-        if (md5 != null) {
-          md5.update(buffer, 0, count);
-        }
+        proof.update(buffer, count, done);
         done += count;
         progress.addAndGet(count);
       }
       if (shard.isWhole() && stream.read() >= 0) {
         throw new Failures.ChangedException(source + " has grown");
       }
-      check(shard, md5);
+      proof.end();
+      check(shard, proof);
       sink.close();
       sink = null;
       return done;
@@ -217,23 +215,15 @@ final class Mover {
    * <p>Where a store encrypts, its ETag is none: the same bytes twice are proof enough, and then
    * no more is asked of this storage's ETags.
    */
-  private void check(Shard shard, MessageDigest md5) throws IOException {
-    if (md5 == null) {
+  private void check(Shard shard, Proof proof) throws IOException {
+    String digest = proof.digest;
+    if (digest.isEmpty() || !Proof.isMd5(shard.version)) {
       return;
     }
-    String digest = HexFormat.of().formatHex(md5.digest());
     if (digest.equals(shard.version) || digest.equals(seen.put(shard.source, digest))) {
       return;
     }
     throw new IOException(shard.source + " arrived damaged: its MD5 is not its ETag");
-  }
-
-  private static MessageDigest md5() {
-    try {
-      return MessageDigest.getInstance("MD5");
-    } catch (NoSuchAlgorithmException none) {
-      return null;
-    }
   }
 
   /** Ends an output without making it visible, where the storage can. */

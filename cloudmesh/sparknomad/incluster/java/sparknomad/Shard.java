@@ -27,6 +27,9 @@ public final class Shard implements Serializable {
   /** Whether a file of the right length at the target is taken for this shard. */
   public boolean resume;
 
+  /** Whether what was written is compared with what was read. */
+  public boolean verify;
+
   /** The hosts that hold its bytes, where the storage knows. */
   public String[] hosts = {};
 

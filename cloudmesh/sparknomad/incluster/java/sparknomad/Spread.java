@@ -33,8 +33,49 @@ final class Spread implements AutoCloseable {
     conf = context.broadcast(new SerializableConfiguration(context.hadoopConfiguration()));
   }
 
-  int cores() {
-    return context.defaultParallelism();
+  /**
+   * Tries every executor, as soon as there are so many.
+   *
+   * @param wanted one executor for each worker
+   * @param seconds how long to wait for them
+   */
+  List<Checked> check(int wanted, int seconds, Check.Subject[] subjects, String python)
+      throws InterruptedException {
+    long giveUp = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
+    while (executors() < wanted && System.nanoTime() < giveUp) {
+      Thread.sleep(200);
+    }
+    int there = Math.max(1, Math.min(wanted, executors()));
+    List<Integer> numbers = new ArrayList<>();
+    for (int number = 0; number < there; number++) {
+      numbers.add(number);
+    }
+    double before = System.currentTimeMillis() / 1e3;
+    JavaRDD<Integer> rdd = context.parallelize(numbers, there);
+    // A barrier starts all of its tasks at once: none of them on an executor that has one.
+    ClassTag<Checked> tag = scala.reflect.ClassTag$.MODULE$.apply(Checked.class);
+    Check check = new Check(conf, subjects, python);
+    List<Checked> steps = new ArrayList<>(
+        rdd.rdd().barrier().mapPartitions(new OneByOne(check), false, tag)
+            .toJavaRDD().collect());
+    double after = System.currentTimeMillis() / 1e3;
+    steps.forEach(step -> judgeClock(step, before, after));
+    return steps;
+  }
+
+  private int executors() {
+    return context.sc().statusTracker().getExecutorInfos().length - 1; // the driver is one of them
+  }
+
+  /** A node's clock has to lie between two looks at ours. */
+  private static void judgeClock(Checked step, double before, double after) {
+    if (step.step.equals("clock")) {
+      double told = Double.parseDouble(step.detail);
+      double skew = Math.max(0, Math.max(before - told, told - after));
+      step.ok = skew < 5;
+      step.detail = String.format(
+          java.util.Locale.ROOT, skew == 0 ? "no skew" : "%.1f s off the driver's", skew);
+    }
   }
 
   /**

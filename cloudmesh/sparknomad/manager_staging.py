@@ -1,0 +1,437 @@
+"""The verbs about what is moved inside a cluster: what `Sparknomad` inherits.
+
+Each is a run of its own that has no program: it has an id, a state, logs and a report, goes on
+without this process, and can be cancelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cloudmesh.sparknomad.cluster.definition import TRANSFER
+from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    RunFailedError,
+    SparknomadError,
+)
+from cloudmesh.sparknomad.incluster.staged import Catalog, StagedEntry
+from cloudmesh.sparknomad.job.jobs import new_run_id, resolve_job
+from cloudmesh.sparknomad.manager_storage import StorageVerbs
+from cloudmesh.sparknomad.model import (
+    CheckSubject,
+    ClusterRecord,
+    ClusterState,
+    RunRecord,
+    RunStaging,
+    RunState,
+    RunStorage,
+    StagedInput,
+    StorageCopy,
+    Submission,
+)
+from cloudmesh.sparknomad.specs import (
+    ClusterSpec,
+    ExecutorResources,
+    JobSpec,
+    ParameterType,
+    Resources,
+)
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.storage.checking import CheckStep
+    from cloudmesh.sparknomad.storage.transfer import Transferred
+
+__all__ = ["StagingVerbs"]
+
+_LARGEST_EXECUTOR = 1024**3
+_HERE = ("file", "http")
+"""Kinds of storage that a cluster's workers may not see as this machine does."""
+
+
+class StagingVerbs(StorageVerbs):
+    """Staging, copying and checking inside a cluster."""
+
+    # what `Sparknomad` has
+
+    def _cluster(self, name: str) -> ClusterRecord:
+        raise NotImplementedError
+
+    def _provider(self, name: str) -> ClusterProvider:
+        raise NotImplementedError
+
+    def _default_cluster(self) -> str:
+        raise NotImplementedError
+
+    def _target_spec(self, name: str) -> ClusterSpec:
+        raise NotImplementedError
+
+    def _send(
+        self,
+        provider: ClusterProvider,
+        target: ClusterSpec,
+        submission: Submission,
+        parameters: Mapping[str, Any],
+    ) -> RunRecord:
+        raise NotImplementedError
+
+    def job_show(self, job: str) -> JobSpec:
+        """A job by its name or job file."""
+        raise NotImplementedError
+
+    def job_wait(self, run: str, *, timeout: float | None = None) -> RunRecord:
+        """Wait until a run has ended."""
+        raise NotImplementedError
+
+    # runs without a program
+
+    def _move(
+        self,
+        name: str,
+        cluster: str | None,
+        storage: RunStorage,
+        staging: RunStaging,
+        parameters: Mapping[str, Any],
+    ) -> RunRecord:
+        """Send a run that only moves data."""
+        target = self._target_spec(cluster or self._default_cluster())
+        provider = self._provider(target.provider)
+        executor = ExecutorResources(memory=min(_LARGEST_EXECUTOR, target.memory))
+        job = JobSpec(job=name, program=TRANSFER, resources=Resources(executors=executor))
+        submission = Submission(
+            new_run_id(name),
+            job,
+            (),
+            None,
+            storage=storage,
+            staging=dataclasses.replace(staging, quota=target.staging),
+        )
+        return self._send(provider, target, submission, parameters)
+
+    def _places(self, urls: Mapping[str, str]) -> tuple[dict[str, str], RunStorage]:
+        """URLs as Hadoop names them, by the same keys, and what reaching them needs."""
+        from cloudmesh.sparknomad.storage.running import resolve_storage
+        from cloudmesh.sparknomad.storage.url import is_storage_url
+
+        plain = [url for url in urls.values() if not is_storage_url(url)]
+        if plain:
+            raise InputError(
+                f"{plain[0]!r} is no URL of a storage.",
+                hint="Give PROFILE:path or a URL such as s3://bucket/path. A file of this machine "
+                "is brought into the cluster by `storage put FILE cluster:inputs/`.",
+            )
+        return resolve_storage(urls, self._profiles.open)
+
+    # staging
+
+    def storage_stage(
+        self,
+        urls: Sequence[str],
+        *,
+        cluster: str | None = None,
+        pin: bool = False,
+        ttl: float | None = None,
+    ) -> RunRecord:
+        """Bring inputs into a cluster before any run needs them.
+
+        Args:
+            urls: objects, directories or patterns.
+            cluster: where to; that which runs go to if not given.
+            pin: whether they stay until they are unstaged.
+            ttl: seconds after their last use when they go.
+
+        Returns:
+            The run that brings them; see `job_wait`.
+        """
+        places, storage = self._places({f"input{number}": url for number, url in enumerate(urls)})
+        inputs = tuple(
+            StagedInput(
+                f"input{number}",
+                places[f"input{number}"],
+                url,
+                storage.origins[f"input{number}"],
+                "always",
+                "",
+                pin=pin,
+                ttl=ttl,
+            )
+            for number, url in enumerate(urls)
+            if f"input{number}" in storage.origins
+        )
+        if not inputs:
+            raise InputError("Nothing to stage: what is given lies in the cluster already.")
+        return self._move("stage", cluster, storage, RunStaging(inputs), {"urls": " ".join(urls)})
+
+    def _catalog(self, cluster: str | None) -> Catalog:
+        record = self._cluster(cluster or self._default_cluster())
+        found = self._provider(record.provider).staged(record.name)
+        if found is None:
+            raise InputError(f"Cluster {record.name!r} has no room for staged inputs.")
+        return found
+
+    def storage_staged(self, *, cluster: str | None = None) -> list[StagedEntry]:
+        """What is staged in a cluster, the last used first."""
+        return self._catalog(cluster).all()
+
+    def storage_unstage(
+        self, url: str, *, cluster: str | None = None, force: bool = False
+    ) -> list[StagedEntry]:
+        """Remove what was staged of a URL, in all of its versions.
+
+        Args:
+            url: as it was given when it was staged.
+            cluster: where.
+            force: also what a run reads now; that run will fail.
+
+        Raises:
+            NotFoundError: if nothing of it is staged.
+            ConflictError: if a run reads it.
+        """
+        catalog = self._catalog(cluster)
+        found = [each for each in catalog.all() if url in (each.entry.source, each.entry.key)]
+        if not found:
+            raise NotFoundError(
+                f"{url}: nothing of it is staged.",
+                hint="`cms sparknomad storage staged` shows what is.",
+            )
+        for each in found:
+            if not catalog.evict(each.entry.key, force=force):
+                raise ConflictError(
+                    f"{url}: is being read by {', '.join(each.users) or 'a run'}.",
+                    hint="Wait for it, or use --force: the run will fail.",
+                )
+        return found
+
+    def storage_evict(self, *, cluster: str | None = None) -> list[StagedEntry]:
+        """Remove all that is staged, but what is pinned or being read.
+
+        Returns:
+            What was removed.
+        """
+        catalog = self._catalog(cluster)
+        catalog.sweep()
+        loose = [each for each in catalog.all() if not each.entry.pin and not each.users]
+        return [each for each in loose if catalog.evict(each.entry.key)]
+
+    # copying
+
+    def storage_copy(self, source: str, target: str, *, cluster: str | None = None) -> Transferred:
+        """Copy an object, a directory or what fits a pattern, and prove that it has arrived.
+
+        Between two clouds it is copied in a cluster if one is deployed: no byte passes this
+        machine. Otherwise this machine copies it.
+
+        Args:
+            source: a URL, ``PROFILE:path`` or a path of this machine.
+            target: such as well; a directory where it ends in a slash, or where `source` is one.
+            cluster: where to copy it.
+        """
+        chosen = cluster or self._copying_cluster(source, target)
+        if chosen is None:
+            return super().storage_copy(source, target)
+        return self._copied(self._send_copy(source, target, chosen))
+
+    def _copying_cluster(self, source: str, target: str) -> str | None:
+        """The cluster that can copy this; ``None`` if this machine has to."""
+        from cloudmesh.sparknomad.storage.url import CLUSTER, is_storage_url, parse_url
+
+        if not (is_storage_url(source) and is_storage_url(target)):
+            return None
+        for url in (parse_url(source), parse_url(target)):
+            if url.profile != CLUSTER and self._profiles.of(url).kind in _HERE:
+                return None
+        name = self._default_cluster()
+        try:
+            record = self._cluster(name)
+        except NotFoundError:
+            self.say("no cluster is deployed: this machine copies it")
+            return None
+        shares = self._provider(record.provider).shares_files
+        if shares or record.state is not ClusterState.RUNNING:
+            return None
+        return name
+
+    def _send_copy(self, source: str, target: str, cluster: str) -> RunRecord:
+        places, storage = self._places({"source": source, "target": self._directory(target)})
+        copied = StorageCopy(places["source"], places["target"], source, target)
+        shown = {"source": source, "target": target}
+        return self._move("copy", cluster, storage, RunStaging(copies=(copied,)), shown)
+
+    def _directory(self, target: str) -> str:
+        """A target that is a directory already is meant as one."""
+        from cloudmesh.sparknomad.errors import DependencyError
+
+        if target.endswith("/") or target.endswith(":"):
+            return target
+        try:
+            storage, url = self._opened(target)
+            return f"{target}/" if self._as_directory(storage, url).is_directory else target
+        except DependencyError:  # this machine need not reach what the cluster does
+            return target
+
+    def _copied(self, record: RunRecord) -> Transferred:
+        from cloudmesh.sparknomad.storage.transfer import Transferred
+
+        told = self._finished(record).report["copies"]
+        assert isinstance(told, list)
+        (done,) = told
+        return Transferred(
+            done["objects"], done["skipped"], done["size"], done["seconds"], done["verified"]
+        )
+
+    def _finished(self, record: RunRecord) -> RunRecord:
+        """Wait for a run that moves data.
+
+        Raises:
+            RunFailedError: if it failed.
+        """
+        from cloudmesh.sparknomad.storage.explain import hint_for
+
+        self.say(f"run {record.run} on cluster {record.cluster}")
+        ended = self.job_wait(record.run)
+        if ended.state is not RunState.SUCCEEDED:
+            raise RunFailedError(
+                f"run {ended.run} {ended.state.value}: {ended.reason}",
+                hint=hint_for(ended.reason) or f"See `cms sparknomad job logs {ended.run}`.",
+            )
+        return ended
+
+    # checking
+
+    def cluster_check(
+        self,
+        subjects: Sequence[str] | None = None,
+        *,
+        cluster: str | None = None,
+        writes: Collection[str] | None = None,
+    ) -> list[CheckStep]:
+        """Try every worker of a cluster, and storages from each of them.
+
+        Args:
+            subjects: URLs or names of profiles; every profile if there are none.
+            cluster: that which runs go to if not given.
+            writes: those of them that are written to; all that can be if not given.
+
+        Returns:
+            Each step on each worker; what could not even be sent is a step as well.
+        """
+        names = subjects or [profile.name for profile in self._profiles.all()]
+        groups, steps = self._check_groups(names, writes)
+        for storage, checks in groups:
+            self.say(f"checking from every worker: {', '.join(c.name for c in checks) or 'nodes'}")
+            told = ", ".join(each.name for each in checks)
+            staging = RunStaging(checks=tuple(checks))
+            record = self._move("check", cluster, storage, staging, {"storages": told})
+            steps += self._checked(record, steps)
+        return steps
+
+    def job_check(
+        self, job: str, values: Mapping[str, Any], *, cluster: str | None = None
+    ) -> list[CheckStep]:
+        """Try the storages of a run from every worker, before it is sent.
+
+        Writing is tried where the job declares an output (``write:``).
+        """
+        from cloudmesh.sparknomad.storage.url import is_storage_url
+
+        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
+        urls = {
+            name: str(value)
+            for name, value in bound.items()
+            if name in spec.parameters
+            and spec.parameters[name].type is ParameterType.URI
+            and is_storage_url(str(value))
+        }
+        outputs = {urls[name] for name in urls if spec.parameters[name].write is not None}
+        return self.cluster_check(
+            list(dict.fromkeys(urls.values())), cluster=cluster, writes=outputs
+        )
+
+    def _checked(self, record: RunRecord, known: Sequence[CheckStep]) -> list[CheckStep]:
+        from cloudmesh.sparknomad.storage.checking import CheckStep
+        from cloudmesh.sparknomad.storage.explain import hint_for
+
+        told = self._finished(record).report["checks"]
+        assert isinstance(told, list)
+        nodes = {step.node for step in known if not step.subject}
+        return [
+            CheckStep(
+                each["subject"],
+                each["step"],
+                each["ok"],
+                each["seconds"],
+                each["rate"],
+                each["detail"],
+                "" if each["ok"] else hint_for(each["detail"]),
+                each["node"],
+            )
+            for each in told
+            if each["subject"] or each["node"] not in nodes
+        ]
+
+    def _check_groups(
+        self, names: Sequence[str], writes: Collection[str] | None
+    ) -> tuple[list[tuple[RunStorage, list[CheckSubject]]], list[CheckStep]]:
+        """Storages that one run can try together, and those that none can."""
+        from cloudmesh.sparknomad.storage.checking import CheckStep
+
+        groups: list[tuple[RunStorage, list[CheckSubject]]] = []
+        failed: list[CheckStep] = []
+        for name in names:
+            try:
+                storage, subject = self._check_subject(name)
+            except SparknomadError as error:
+                failed.append(
+                    CheckStep(name, "credentials", False, detail=error.message, hint=error.hint)
+                )
+                continue
+            if writes is not None and name not in writes:
+                subject = dataclasses.replace(subject, writable=False)
+            for index, (merged, subjects) in enumerate(groups):
+                both = _merge(merged, storage)
+                if both is not None:
+                    groups[index] = (both, [*subjects, subject])
+                    break
+            else:
+                groups.append((storage, [subject]))
+        return groups or [(RunStorage(), [])], failed
+
+    def _check_subject(self, name: str) -> tuple[RunStorage, CheckSubject]:
+        from cloudmesh.sparknomad.storage.url import CLUSTER, is_storage_url, parse_url
+
+        text = name if is_storage_url(name) or "/" in name else f"{name}:"
+        url = parse_url(text)
+        if url.profile == CLUSTER:
+            return RunStorage(), CheckSubject(name, f"{CLUSTER}:/{url.path}", "", True)
+        places, storage = self._places({"storage": text})
+        opened = self._profiles.open(url)
+        subject = CheckSubject(
+            name, places["storage"], _endpoint(opened.profile.endpoint), opened.writable
+        )
+        return storage, subject
+
+
+def _endpoint(url: str) -> str:
+    """``host:port`` of a service's URL; empty if it has none of its own."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return ""
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _merge(one: RunStorage, other: RunStorage) -> RunStorage | None:
+    """What two storages need in one run; ``None`` if they contradict each other."""
+    for ours, theirs in ((one.conf, other.conf), (one.secrets, other.secrets)):
+        if any(theirs.get(key, value) != value for key, value in ours.items()):
+            return None
+    return RunStorage(
+        (*one.profiles, *other.profiles),
+        {**one.conf, **other.conf},
+        {**one.secrets, **other.secrets},
+    )
