@@ -60,6 +60,7 @@ class Server:
         secret_key: the user's or the account's key.
         region: what S3 requests are signed for.
         auth_url: where native Swift clients get a token.
+        metrics: a page with the server's own counters, where it has one.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Server:
     secret_key: str = ""
     region: str = ""
     auth_url: str = ""
+    metrics: str = ""
 
     @property
     def connection_string(self) -> str:
@@ -121,10 +123,11 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
     identities = [{"name": "admin", "credentials": credentials, "actions": actions}]
     (directory / "s3.json").write_text(json.dumps({"identities": identities}), "utf-8")
     services = ("master", "volume", "filer", "s3")
-    ports = free_ports(2 * len(services))
+    *ports, metrics = free_ports(2 * len(services) + 1)
     http = dict(zip(services, ports[::2], strict=True))
     grpc = dict(zip(services, ports[1::2], strict=True))
     command = [str(Path(sysconfig.get_path("scripts"), "weed")), *_WEED.split()]
+    command += [f"-metricsPort={metrics}"]
     command += [f"-{service}.port={http[service]}" for service in services]
     command += [f"-{service}.port.grpc={grpc[service]}" for service in services]
 
@@ -142,7 +145,15 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
             # Its orderly end takes 15 s: the filer waits for streams that its own parts keep open.
             with _running(directory, {"seaweedfs": command}, ready, patience=0):
                 endpoint = f"http://{_HOST}:{http['s3']}"
-                yield Server("s3", endpoint, access_log, access_key, secret_key, _REGION)
+                yield Server(
+                    "s3",
+                    endpoint,
+                    access_log,
+                    access_key,
+                    secret_key,
+                    _REGION,
+                    metrics=f"http://{_HOST}:{metrics}/metrics",
+                )
     finally:
         # No option puts these elsewhere.
         for service, port in grpc.items():

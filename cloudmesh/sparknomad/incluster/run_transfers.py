@@ -119,6 +119,7 @@ class RunTransfers:
         self._agent: transfers.Agent | None = None
         self._catalog: staged.Catalog | None = None
         self._started = 0
+        self._has_room = False
 
     @property
     def wanted(self) -> bool:
@@ -178,12 +179,19 @@ class RunTransfers:
         last = f": {told[-1]}" if told else ""
         return f"the transfer agent ended (exit code {code}){last}"
 
+    def _get_room(self) -> None:
+        """Wait until executors can be had, unless the agent has some already."""
+        if not self._has_room:
+            self.wait_for_room()
+        self._has_room = True
+
     def end_agent(self) -> None:
         """Let the agent end: its memory is the program's then."""
         if self._child is not None:
             self._child.close_input()
             self._child.wait(_END_SECONDS)
         self._child = self._agent = None
+        self._has_room = False
 
     # inputs and outputs
 
@@ -229,7 +237,7 @@ class RunTransfers:
             self.run["run"],
             self._settings(),
             self.output.say,
-            self.wait_for_room,
+            self._get_room,
         )
         try:
             if self.checks is not None:
@@ -302,7 +310,7 @@ class RunTransfers:
             self._catalog = None
 
     def forget_outputs(self) -> None:
-        """Remove what a failed run has written for later."""
+        """Remove what the run has written for later, and what is left of it."""
         if self.outputs:
             place = f"{self.cluster['staging']['outgoing']}/{self.run['run']}"
             with contextlib.suppress(OSError):

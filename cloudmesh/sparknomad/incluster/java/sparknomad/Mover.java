@@ -220,7 +220,7 @@ final class Mover {
     if (digest.isEmpty() || !Proof.isMd5(shard.version)) {
       return;
     }
-    if (digest.equals(shard.version) || digest.equals(seen.put(shard.source, digest))) {
+    if (digest.equals(Proof.plain(shard.version)) || digest.equals(seen.put(shard.source, digest))) {
       return;
     }
     throw new IOException(shard.source + " arrived damaged: its MD5 is not its ETag");

@@ -33,8 +33,13 @@ final class Proof {
     this.tail = new byte[size];
   }
 
+  /** Whether an ETag looks like an MD5; S3's have quotation marks around. */
   static boolean isMd5(String version) {
-    return MD5.matcher(version).matches();
+    return MD5.matcher(plain(version)).matches();
+  }
+
+  static String plain(String version) {
+    return version.replace("\"", "");
   }
 
   private static MessageDigest newMd5() {
@@ -80,7 +85,7 @@ final class Proof {
       throw new IOException(target + " has " + status.getLen() + " bytes, not " + shard.length);
     }
     String version = Listing.version(status);
-    if (isMd5(version) && version.equals(digest)) {
+    if (isMd5(version) && plain(version).equals(digest)) {
       return true;
     }
     byte[] back = new byte[head.length];
