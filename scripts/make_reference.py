@@ -72,6 +72,15 @@ ANSWERS: Mapping[tuple[str, str], str] = {
         "`modified` (number or null), `version` (string: what changes with the content) and "
         "`md5` (string, hexadecimal; empty where the storage does not know it)."
     ),
+    ("", "check"): "An array of [CheckStep](#checkstep), with the worker as `node`.",
+    ("storage", "stage"): "An object: [RunRecord](#runrecord), when the run has ended.",
+    ("storage", "staged"): (
+        "An array of objects with `key`, `source`, `origin` (strings), `objects`, "
+        "`bytes` (integers), `created`, `seconds`, `last_used` (numbers), `pin` (boolean), `ttl` "
+        "(number of seconds or null) and `users` (the runs that read it)."
+    ),
+    ("storage", "unstage"): "What was removed, as `storage staged` shows it.",
+    ("storage", "evict"): "What was removed, as `storage staged` shows it.",
     ("storage", "usage"): "An object with `url` (string), `objects` and `size` (integers).",
     ("storage", "remove"): "An object with `url` (string) and `objects` (integer).",
     ("job", "logs"): "An object with `stdout` and `stderr`, each one text.",

@@ -136,10 +136,10 @@ class Held:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def hold(self, path: str, seconds: float = BEAT_SECONDS) -> None:
-        """Touch this file every so many seconds."""
+    def hold(self, path: str, beats: int = 1) -> None:
+        """Touch this file at every so many beats."""
         with self._guard:
-            self._paths[path] = seconds
+            self._paths[path] = beats * BEAT_SECONDS
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, daemon=True)
                 self._thread.start()
@@ -246,7 +246,7 @@ class Catalog:
             return None
         mark = self._path("entries", key, "used", run)
         self.files.write(mark, b"")
-        self.held.hold(mark, 10 * BEAT_SECONDS)
+        self.held.hold(mark, 10)
         if self.find(key) is None:  # it was removed meanwhile
             self.held.drop(mark)
             self.files.delete(self._path("entries", key))
@@ -284,7 +284,7 @@ class Catalog:
     def lock(self, key: str, run: str) -> bool:
         """Take the right to bring an entry; ``False`` while another has it."""
         path = self._path("locks", key)
-        if not self.files.create(path, run.encode()):
+        if not self.files.create(path, f"{run} {uuid.uuid4().hex}".encode()):
             return False
         self.held.hold(path)
         return True
@@ -292,19 +292,25 @@ class Catalog:
     def wait_for(self, key: str, pause: Callable[[float], None]) -> None:
         """Wait until nobody brings an entry; takes the lock from who has died."""
         path = self._path("locks", key)
-        seen: float | None = None
+        seen: tuple[float, bytes | None] | None = None
         since = time.monotonic()
         while (touched := self.files.times(self._path("locks")).get(key)) is not None:
-            if touched != seen:
-                seen, since = touched, time.monotonic()
+            if seen is None or touched != seen[0]:
+                seen, since = (touched, self.files.read(path)), time.monotonic()
             if time.monotonic() - since > STALE_LOCK_SECONDS:
-                # Only one of those who wait can rename it.
-                aside = self._path("trash", uuid.uuid4().hex)
-                self.files.make_directory(self._path("trash"))
-                if self.files.rename(path, aside):
-                    self.files.delete(aside)
+                self._break(path, seen[1])
                 return
             pause(0.5)
+
+    def _break(self, path: str, content: bytes | None) -> None:
+        """Remove the lock of the dead; one that somebody has taken since stays."""
+        aside = self._path("trash", uuid.uuid4().hex)
+        self.files.make_directory(self._path("trash"))
+        if not self.files.rename(path, aside):
+            return  # another one who waits was quicker
+        if self.files.read(aside) != content and self.files.rename(aside, path):
+            return
+        self.files.delete(aside)
 
     def unlock(self, key: str) -> None:
         """Give the right back."""
