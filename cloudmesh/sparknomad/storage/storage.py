@@ -9,6 +9,7 @@ the suite that every kind passes on its real server.
 from __future__ import annotations
 
 import uuid
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -171,6 +172,8 @@ class Storage(ABC):
     def filesystem(self) -> AbstractFileSystem:
         """The file system of fsspec for this storage."""
         if self._opened is None:
+            # aiohttp warns of pieces over 1 MiB, which gcsfs and adlfs send from a thread's loop.
+            warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
             try:
                 with explained(self.profile, "open"):
                     self._opened = self._filesystem()

@@ -1,0 +1,229 @@
+"""Staging against rclone, and against reading a slow source directly."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Comparison, Tool
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from servers import Server, make_bucket, seaweedfs
+
+from cloudmesh.sparknomad.paths import Paths
+
+pytestmark = pytest.mark.nomad
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+OBJECTS, OBJECT_BYTES = 16, 128 * 1024 * 1024
+SLOW_BYTES_A_SECOND, SLOW_DELAY = 20_000_000, 0.05
+THROTTLED_BYTES = 120_000_000
+
+PROGRAM = """
+import argparse
+from pyspark.sql import SparkSession
+parser = argparse.ArgumentParser()
+parser.add_argument("--input")
+given = parser.parse_args()
+spark = SparkSession.builder.getOrCreate()
+print(spark.read.text(given.input).count())
+spark.stop()
+"""
+JOB = """
+job: lines
+program: lines.py
+parameters:
+  input: {type: uri, required: true, stage: always}
+arguments: ["--input", "{input}"]
+"""
+
+
+@dataclass(frozen=True)
+class Lab:
+    command: Tool
+    server: Server
+
+    def tool(self, *words: str) -> str:
+        return self.command("sparknomad", *words)
+
+    def profile(self, name: str, endpoint: str) -> None:
+        words = ("storage", "profile", "add", name, "--url=s3://lab/", f"--endpoint={endpoint}")
+        keys = self.command.home / "keys.yaml"
+        keys.touch(mode=0o600)
+        keys.write_text(
+            json.dumps({"access_key": self.server.access_key, "secret_key": self.server.secret_key})
+        )
+        more = ("--credentials=file", f"--set=credentials.path={keys}", "--region=us-east-1")
+        self.tool(*words, *more, "--replace")
+
+    def upload(self, name: str, size: int) -> None:
+        path = self.command.home / "object"
+        line = secrets.token_hex(49) + "\n"
+        with path.open("w") as sink:
+            for _ in range(size // 99 // 1000):
+                sink.write(line * 1000)
+        self.tool("storage", "put", str(path), f"fast:{name}")
+        path.unlink()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("home")
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        make_bucket(server, "lab")
+        made = Lab(Tool(home, Paths.from_environment().cache), server)
+        (home / "lines.py").write_text(PROGRAM)
+        (home / "lines.yaml").write_text(JOB)
+        made.profile("fast", server.endpoint)
+        made.tool("cluster", "deploy", "--driver=exec")
+        try:
+            yield made
+        finally:
+            made.tool("cluster", "destroy", "--force")
+
+
+def rclone(server: Server, target: Path) -> None:
+    """Copy the objects of ``bulk/`` to this machine's disk."""
+    program = Path(sysconfig.get_path("scripts"), "rclone")
+    variables = {
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ENDPOINT": server.endpoint,
+        "ACCESS_KEY_ID": server.access_key,
+        "SECRET_ACCESS_KEY": server.secret_key,
+        "FORCE_PATH_STYLE": "true",
+    }
+    environment = {f"RCLONE_CONFIG_LAB_{name}": value for name, value in variables.items()}
+    subprocess.run(
+        [program, "copy", "--config=", "lab:lab/bulk", str(target)],
+        env={"PATH": os.environ["PATH"], "HOME": str(target.parent), **environment},
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_staging_two_gigabytes(
+    lab: Lab, workers: int, tmp_path: Path, results: list[dict[str, Any]]
+) -> None:
+    lab.tool("cluster", "scale", "default", str(workers))
+    if not lab.tool("storage", "list", "fast:", "--output=json").count("bulk"):
+        for number in range(OBJECTS):
+            lab.upload(f"bulk/{number}", OBJECT_BYTES)
+    compared = Comparison(f"stage 2 GB, {workers} workers, against rclone copy", "<= 1.11")
+    transfers = []
+
+    def stage() -> None:
+        lab.tool("storage", "stage", "fast:bulk/")
+        run = json.loads(lab.tool("job", "runs", "--limit=1", "--output=json"))[0]
+        told = run["report"]["inputs"]["input0"]
+        transfers.append(told["transfer_seconds"])
+        lab.tool("storage", "evict")
+
+    def bare() -> None:
+        rclone(lab.server, tmp_path / "copied")
+        shutil.rmtree(tmp_path / "copied")
+
+    compared.alternate(min(ROUNDS, 3), staged=stage, rclone=bare)
+    compared.seconds["transfer alone"] = transfers
+    results.append(compared.summary())
+
+
+class Throttle:
+    """A TCP proxy that delays each connection and shares a rate among all of them."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        self.guard = threading.Lock()
+        self.free_at = time.monotonic()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            for one, other, slow in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self.pump, args=(one, other, slow), daemon=True).start()
+
+    def pump(self, source: socket.socket, sink: socket.socket, slow: bool) -> None:
+        try:
+            while data := source.recv(64 * 1024):
+                if slow:
+                    self.wait(len(data))
+                else:
+                    time.sleep(SLOW_DELAY)  # a request needs the way there and back
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for each in (source, sink):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def wait(self, size: int) -> None:
+        with self.guard:
+            now = time.monotonic()
+            self.free_at = max(now, self.free_at) + size / SLOW_BYTES_A_SECOND
+            pause = self.free_at - now
+        time.sleep(pause)
+
+
+@contextmanager
+def throttled(server: Server) -> Iterator[str]:
+    throttle = Throttle(int(server.endpoint.rpartition(":")[2]))
+    threading.Thread(target=throttle.serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{throttle.port}"
+    finally:
+        throttle.listener.close()
+
+
+def test_three_runs_over_a_slow_source(lab: Lab, results: list[dict[str, Any]]) -> None:
+    lab.tool("cluster", "scale", "default", "2")
+    lab.upload("slow.txt", THROTTLED_BYTES)
+    words = ("job", "run", "lines.yaml", "--param", "input=slow:slow.txt")
+    with throttled(lab.server) as endpoint:
+        lab.profile("slow", endpoint)
+
+        def three(mode: str) -> None:
+            for _ in range(3):
+                lab.tool(*words, f"--stage={mode}")
+            lab.tool("storage", "evict")
+
+        compared = Comparison("three runs over 120 MB behind 20 MB/s and 50 ms", "<= 0.5")
+        compared.alternate(
+            min(ROUNDS, 3), staged=lambda: three("always"), direct=lambda: three("never")
+        )
+        results.append(compared.summary())
+
+
+def test_a_second_run_against_data_in_hdfs(lab: Lab, results: list[dict[str, Any]]) -> None:
+    lab.tool("cluster", "scale", "default", "2")
+    lab.upload("again.txt", 1_000_000_000)
+    lab.tool("storage", "copy", "fast:again.txt", "cluster:inputs/again.txt")
+    lab.tool("storage", "stage", "fast:again.txt", "--pin")
+    words = ("job", "run", "lines.yaml", "--param")
+    compared = Comparison("a run over 1 GB staged before, against data in HDFS", "<= 1.1")
+    compared.alternate(
+        ROUNDS,
+        staged=lambda: lab.tool(*words, "input=fast:again.txt"),
+        hdfs=lambda: lab.tool(*words, "input=cluster:inputs/again.txt"),
+    )
+    results.append(compared.summary())
