@@ -151,8 +151,10 @@ def first(count: int, wanted: Callable[[Request], bool], answer: Answer) -> Any:
     [
         ("storm", some(0.3, gets("storm"), Answer(503, BUSY))),
         ("reset", first(3, gets("reset"), Answer(cut=3_000_000))),
-        ("dropped", some(0.2, gets("dropped"), Answer(cut=0))),
-        ("stalled", first(1, gets("stalled"), Answer(stall=20))),
+        pytest.param("dropped", some(0.2, gets("dropped"), Answer(cut=0)), marks=pytest.mark.slow),
+        pytest.param(
+            "stalled", first(1, gets("stalled"), Answer(stall=60)), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_a_network_does_costs_time_but_no_byte(lab: Lab, name: str, spoil: Any) -> None:
@@ -171,8 +173,10 @@ def test_what_a_network_does_costs_time_but_no_byte(lab: Lab, name: str, spoil: 
     ("name", "answer", "words"),
     [
         ("expired", Answer(400, EXPIRED), "expired"),
-        ("denied", Answer(403, DENIED), "denied|forbidden|AccessDenied"),
-        ("bucket", Answer(404, MISSING), "NoSuchBucket|no such bucket|bucket"),
+        pytest.param(
+            "denied", Answer(403, DENIED), "denied|forbidden|AccessDenied", marks=pytest.mark.slow
+        ),
+        pytest.param("bucket", Answer(404, MISSING), "NoSuchBucket|bucket", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_taken_away_in_the_middle_fails_the_run_with_the_reason(
@@ -220,7 +224,14 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(lab: Lab) -> N
     assert digest(old) not in lab.ok("job", "logs", run).out
 
 
-@pytest.mark.parametrize("victim", ["datanode", "namenode", "agent"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "datanode",
+        pytest.param("namenode", marks=pytest.mark.slow),
+        pytest.param("agent", marks=pytest.mark.slow),
+    ],
+)
 def test_a_part_of_the_cluster_that_dies_while_staging_is_survived(lab: Lab, victim: str) -> None:
     data = content(6)
     lab.put(f"{victim}.bin", data)

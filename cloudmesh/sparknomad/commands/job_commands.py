@@ -151,8 +151,18 @@ def _outcome(manager: Sparknomad, record: RunRecord) -> int:
         return 0
     raise RunFailedError(
         f"run {record.run} {record.state.value}: {record.reason or 'no reason is known'}",
-        hint=f"See `cms sparknomad job logs {record.run}` and `job report`.",
+        hint=f"{_storage_hint(record)}See `cms sparknomad job logs {record.run}` and `job report`.",
     )
+
+
+def _storage_hint(record: RunRecord) -> str:
+    """What to do about a storage that has failed a run, if it was one."""
+    from cloudmesh.sparknomad.storage.explain import hint_for
+
+    if not record.reason.startswith(("input ", "output ", "a transfer failed", "an output")):
+        return ""
+    hint = hint_for(record.reason)
+    return f"{hint}\n" if hint else ""
 
 
 def _job_runs(arguments: Arguments) -> int:
