@@ -237,3 +237,11 @@ def test_the_line_of_a_continued_option_is_its_first(file: Path) -> None:
 def test_the_class_that_webhdfs_of_spark_3_5_needs_is_kept() -> None:
     assert not is_cut("jakarta.xml.bind-api-2.3.2.jar", Variant.SLIM, "x86_64")
     assert is_cut("jakarta.xml.bind-api-4.0.2.jar", Variant.SLIM, "x86_64")
+
+
+def test_another_docker_image_under_the_same_name_is_another_base() -> None:
+    spec = build_spec(ImageSpec, {"image": "default", "base": "ubuntu:24.04"})
+    old, new = (make_recipe(spec, "x86_64", base_id) for base_id in ("sha256:1", "sha256:2"))
+    assert old.image_id != new.image_id
+    changed = {name for name in old.keys if old.keys[name] != new.keys[name]}
+    assert changed == {"archive"}
