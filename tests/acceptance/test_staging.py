@@ -43,6 +43,16 @@ parameters:
   output: {type: uri, write: staged}
 arguments: ["--input", "{input}", "--output", "{output}"]
 """
+NAMES = """
+import sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+place = sys.argv[sys.argv.index("--input") + 1]
+assert place.startswith("hdfs://"), place
+for row in spark.read.option("recursiveFileLookup", True).text(place).collect():
+    print(row[0])
+spark.stop()
+"""
 MEGABYTE = 10**6
 
 
@@ -203,6 +213,20 @@ def test_staging_by_command_pins_and_unstages(lab: Lab) -> None:
     assert lab.ok("storage", "staged", "--output=json").json() == []
     again = lab("storage", "unstage", "aws:pinned.txt")
     assert again.code == 4 and "nothing of it is staged" in again.err
+
+
+def test_names_are_staged_as_they_are_written(lab: Lab) -> None:
+    names = ["a blank.txt", "zwölf.txt", "100%2Fpercent.txt", "a+b.txt", "-dash.txt", "é/日本.txt"]
+    names.append("x" * 240 + ".txt")
+    for name in names:
+        path = lab.command.home / "odd" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name}\n")
+    lab.ok("storage", "put", "odd/", "aws:odd/")
+    program = lab.command.home / "names.py"
+    program.write_text(NAMES)
+    done = lab.ok("job", "run", "names.py", "--param", "input=aws:odd/", "--stage=input=always")
+    assert sorted(done.out.splitlines()) == sorted(names)
 
 
 def test_a_missing_input_fails_before_the_program_starts(lab: Lab) -> None:
