@@ -22,7 +22,7 @@ pytestmark = pytest.mark.nomad
     params=[
         pytest.param(TaskDriver.DOCKER, marks=pytest.mark.docker),
         TaskDriver.EXEC,
-        TaskDriver.RAW_EXEC,
+        pytest.param(TaskDriver.RAW_EXEC, marks=pytest.mark.slow),
     ],
     ids=lambda driver: driver.value,
 )
