@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
 import re
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,18 @@ def lab(
         yield made
 
 
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "lines of text.txt").write_text("one\ntwo\nthree\n")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def gets(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in entries if each["operation"] == "REST.GET.OBJECT"]
 
@@ -227,6 +242,15 @@ def test_names_are_staged_as_they_are_written(lab: Lab) -> None:
     program.write_text(NAMES)
     done = lab.ok("job", "run", "names.py", "--param", "input=aws:odd/", "--stage=input=always")
     assert sorted(done.out.splitlines()) == sorted(names)
+
+
+def test_the_web_is_staged_whatever_the_job_says(lab: Lab, web: str) -> None:
+    done, report = lab.run(f"{web}/lines of text.txt", "--stage=auto")
+    assert done.out == "3\n"
+    assert report["inputs"]["input"]["staged"]
+    assert report["inputs"]["input"]["fetched_bytes"] == 14
+    missing = lab("job", "run", "lines.yaml", "--param", f"input={web}/none.txt")
+    assert missing.code == 3 and "there is nothing of this name" in missing.err
 
 
 def test_a_missing_input_fails_before_the_program_starts(lab: Lab) -> None:

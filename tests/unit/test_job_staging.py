@@ -75,6 +75,18 @@ def test_what_lies_in_the_cluster_is_not_staged() -> None:
     assert tokens == {} and staging == RunStaging()
 
 
+def test_the_web_is_always_staged() -> None:
+    web = {"plain": "https://host/x.csv"}
+    assert modes(planned(places=web)[1]) == {"plain": "always"}
+    for options, places in (
+        (["never"], web),
+        (["plain=never"], web),
+        ([], {"written": "https://host/x"}),
+    ):
+        with pytest.raises(ParameterError, match="a web server can't be"):
+            planned(*options, places=places)
+
+
 def test_no_token_begins_another() -> None:
     tokens = list(planned("always")[0].values())
     assert not [one for one in tokens for other in tokens if one != other and one in other]

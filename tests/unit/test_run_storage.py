@@ -189,9 +189,11 @@ def test_two_places_with_one_name_are_refused(profiles: Profiles) -> None:
         resolve_storage({"a": "one:x", "b": "twin:y"}, profiles.open)
 
 
-def test_spark_does_not_read_the_web(profiles: Profiles) -> None:
-    with pytest.raises(InputError, match="web servers"):
-        resolve_storage({"a": "https://host/x"}, profiles.open)
+def test_the_web_is_read_by_the_agent_with_a_header_that_nobody_sees() -> None:
+    told = settings("https://host:1/data/", {"user": "me", "password": "hush"}, kind="http")
+    assert told.url == "https://host:1/data/x/y"
+    assert told.conf["fs.https.impl"] == "sparknomad.HttpFileSystem"
+    assert told.secrets == {"fs.http.authorization.host:1": "Basic bWU6aHVzaA=="}
 
 
 # paths of this machine

@@ -13,6 +13,7 @@ __all__ = ["parse_stage", "plan_staging"]
 
 _MODES = tuple(mode.value for mode in Stage)
 _CLUSTER = "cluster:"
+_WEB = ("http://", "https://")
 
 
 def parse_stage(options: Iterable[str]) -> dict[str, Stage]:
@@ -65,6 +66,8 @@ def plan_staging(
         declared = job.parameters[name]
         shown, token = str(bound[name]), f"sparknomad-staged:/{name};"
         mode = _mode(name, declared, modes)
+        if place.startswith(_WEB):
+            mode = _web_mode(name, shown, declared, modes)
         if place.startswith(_CLUSTER):
             continue
         if declared.write is Write.STAGED:
@@ -85,6 +88,18 @@ def _mode(name: str, declared: ParameterSpec, modes: Mapping[str, Stage]) -> Sta
     if declared.write is not None:
         return Stage.NEVER
     return modes.get("", declared.stage or Stage.NEVER)
+
+
+def _web_mode(name: str, shown: str, declared: ParameterSpec, modes: Mapping[str, Stage]) -> Stage:
+    """Spark reads no web servers: what lies there is always brought into the cluster."""
+    asked = modes.get(name, modes.get(""))
+    if asked is Stage.NEVER or declared.write is not None:
+        what = "written to" if declared.write is not None else "read where it is"
+        raise ParameterError(
+            f"parameter {name}: {shown!r}: a web server can't be {what} by Spark.",
+            hint="Give another storage, or let it be staged: --stage=always.",
+        )
+    return Stage.ALWAYS
 
 
 def _check_names(job: JobSpec, places: Mapping[str, str], modes: Mapping[str, Stage]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.model import RunStorage
-from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
+from cloudmesh.sparknomad.storage.storage import Storage
 from cloudmesh.sparknomad.storage.url import CLUSTER, StorageURL, is_storage_url, parse_url
 
 __all__ = ["resolve_storage"]
@@ -60,7 +60,7 @@ def resolve_storage(
             resolved[name] = f"{CLUSTER}:/{url.path}"
             continue
         storage = open_storage(url)
-        settings = _readable(storage, url)
+        settings = storage.hadoop(url)
         owner = storage.profile.name
         conf.add(owner, settings.conf)
         secrets.add(owner, settings.secrets)
@@ -72,12 +72,3 @@ def resolve_storage(
     hidden = {f"spark.hadoop.{key}": value for key, value in secrets.values.items()}
     used = tuple(dict.fromkeys(names))
     return resolved, RunStorage(used, {**hadoop, **spark.values}, hidden, origins=origins)
-
-
-def _readable(storage: Storage, url: StorageURL) -> HadoopSettings:
-    if storage.kind == "http":
-        raise InputError(
-            f"{url}: Spark can't read from web servers.",
-            hint="Copy it first: cms sparknomad storage copy URL cluster:inputs/",
-        )
-    return storage.hadoop(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 __all__ = ["HttpStorage"]
+
+_FILE_SYSTEM = "sparknomad.HttpFileSystem"
 
 
 class HttpStorage(Storage):
@@ -47,4 +50,16 @@ class HttpStorage(Storage):
         return str(info.get("ETag") or info.get("last-modified") or "").strip('"'), ""
 
     def _hadoop(self, url: StorageURL) -> HadoopSettings:
-        return HadoopSettings(str(url))
+        """For the transfer agent only: Hadoop itself reads no ranges from web servers."""
+        conf = dict.fromkeys(("fs.http.impl", "fs.https.impl"), _FILE_SYSTEM)
+        header = self._authorization()
+        secrets = {f"fs.http.authorization.{url.authority}": header} if header else {}
+        return HadoopSettings(str(url), conf, secrets)
+
+    def _authorization(self) -> str:
+        if "token" in self.credentials:
+            return f"Bearer {self.credentials['token']}"
+        if "user" not in self.credentials:
+            return ""
+        pair = f"{self.credentials['user']}:{self.credentials.get('password', '')}"
+        return f"Basic {b64encode(pair.encode()).decode()}"
