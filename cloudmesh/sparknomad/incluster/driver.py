@@ -295,6 +295,7 @@ class Driver:
     def _stage(self) -> Path:
         begun = time.monotonic()
         self.outcome.save(phase="staging", state="staging")
+        self.transfers.start()
         program, self.arguments = self._meanwhile(
             lambda: run_staging.fetch_all(self.definition, self.run, self.cluster, self.directory)
         )

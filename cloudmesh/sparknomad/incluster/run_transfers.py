@@ -39,7 +39,6 @@ else:
 
 __all__ = ["RunTransfers", "cluster_files"]
 
-_MAIN_CLASS = "sparknomad.Agent"
 _PATIENCE_SECONDS = 60
 _END_SECONDS = 20
 _CHANGES = {
@@ -47,7 +46,6 @@ _CHANGES = {
     "spark.eventLog.enabled": "false",
     "spark.cores.max": None,
     "spark.submit.pyFiles": None,
-    "spark.jars": None,
     "spark.files": None,
     "spark.dynamicAllocation.enabled": "false",
     # An object that is read once needs no question before it.
@@ -138,6 +136,11 @@ class RunTransfers:
 
     # the agent
 
+    def start(self) -> None:
+        """Start the agent before anybody asks it: that takes about a second."""
+        if self.inputs or self.outputs or self.copies:
+            self.agent()
+
     def agent(self) -> transfers.Agent:
         """The transfer agent; started if it does not run."""
         if self._agent is None or self._child is None or self._child.poll() is not None:
@@ -153,14 +156,15 @@ class RunTransfers:
         changes = {
             **_CHANGES,
             "spark.app.name": f"{self.run['run']} transfer",
+            "spark.jars": Path(self.cluster["agent"]).as_uri(),
             "spark.hadoop.dfs.replication": str(min(2, copies)),
             **more,
         }
-        java = sparkconf.java_command(
+        java = sparkconf.agent_command(
             self.definition, self.cluster, self.directory, scratch, changes
         )
         answers = scratch / "answers"
-        command = [*java, "--class", _MAIN_CLASS, self.cluster["agent"], str(answers)]
+        command = [*java, str(answers)]
         arguments = scratch / "java.args"
         sparkconf.write_private(arguments, sparkconf.argument_file(command))
         environment = sparkconf.environment(self.definition, self.cluster, self.directory)

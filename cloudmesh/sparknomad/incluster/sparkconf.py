@@ -24,6 +24,7 @@ __all__ = [
     "HDFS_OPTIONS",
     "IMAGE_CLASS_PATH",
     "IMAGE_ENVIRONMENT",
+    "agent_command",
     "argument_file",
     "class_path",
     "environment",
@@ -206,40 +207,69 @@ def _megabytes(size: int) -> str:
 
 
 def java_command(
-    definition: dict[str, Any],
-    cluster: dict[str, Any],
-    directory: Path,
-    scratch: Path,
-    changes: Mapping[str, str | None] | None = None,
+    definition: dict[str, Any], cluster: dict[str, Any], directory: Path, scratch: Path
 ) -> list[str]:
-    """The driver's Java machine up to and with ``SparkSubmit``'s own options.
-
-    Args:
-        definition: of the job.
-        cluster: that it runs in.
-        directory: of the run.
-        scratch: of the attempt.
-        changes: Spark's keys that differ from the job's; ``None`` leaves one out.
-    """
+    """The driver's Java machine up to and with ``SparkSubmit``'s own options."""
     values = properties(definition, cluster, directory, scratch)
-    values |= {key: value for key, value in (changes or {}).items() if value is not None}
-    values = {k: v for k, v in values.items() if (changes or {}).get(k, v) is not None}
-    listed = run_private.private_directory(cluster, scratch) / "spark.properties"
-    write_private(listed, properties_text(values))
-    options = java_options(definition["startup"], driver=True, archive=cluster.get("archive"))
+    listed = _write_properties(cluster, scratch, values)
     own = definition["conf"].get("spark.driver.extraJavaOptions", "")
     return [
-        "-cp",
-        class_path(cluster),
-        f"-Xmx{values['spark.driver.memory']}",
-        *module_options(cluster["java_home"]),
-        *options,
-        logging_option(),
+        *_java_machine(definition, cluster, class_path(cluster), values["spark.driver.memory"]),
         *own.split(),
         "org.apache.spark.deploy.SparkSubmit",
         "--properties-file",
         str(listed),
     ]
+
+
+def agent_command(
+    definition: dict[str, Any],
+    cluster: dict[str, Any],
+    directory: Path,
+    scratch: Path,
+    changes: Mapping[str, str | None],
+) -> list[str]:
+    """The Java machine of the transfer agent up to the file with its properties.
+
+    It is started without ``SparkSubmit``: what has its input in the cluster already waits for
+    nothing else.
+
+    Args:
+        definition: of the job.
+        cluster: that it runs in.
+        directory: of the run.
+        scratch: for its files.
+        changes: Spark's keys that differ from the job's; ``None`` leaves one out.
+    """
+    values = properties(definition, cluster, directory, scratch)
+    values |= {key: value for key, value in changes.items() if value is not None}
+    values = {key: value for key, value in values.items() if changes.get(key, value) is not None}
+    # A shared archive serves every class path that begins with the one it was made for.
+    path = f"{class_path(cluster)}:{cluster['agent']}"
+    return [
+        *_java_machine(definition, cluster, path, values["spark.driver.memory"]),
+        "sparknomad.Agent",
+        str(_write_properties(cluster, scratch, values)),
+    ]
+
+
+def _java_machine(
+    definition: dict[str, Any], cluster: dict[str, Any], path: str, heap: str
+) -> list[str]:
+    return [
+        "-cp",
+        path,
+        f"-Xmx{heap}",
+        *module_options(cluster["java_home"]),
+        *java_options(definition["startup"], driver=True, archive=cluster.get("archive")),
+        logging_option(),
+    ]
+
+
+def _write_properties(cluster: dict[str, Any], scratch: Path, values: Mapping[str, str]) -> Path:
+    listed = run_private.private_directory(cluster, scratch) / "spark.properties"
+    write_private(listed, properties_text(values))
+    return listed
 
 
 def properties_text(values: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.Reader;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -14,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Properties;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -29,8 +31,9 @@ import org.apache.spark.deploy.SparkHadoopUtil;
 /**
  * Does what it is asked, one JSON object a line on standard input, until that ends.
  *
- * <p>Called with the file that answers are written to: one JSON object a line, with the key
- * {@code progress} while something runs, then {@code done} or {@code failed}.
+ * <p>Called with a file of Spark's properties, and the file that answers are written to: one JSON
+ * object a line, with the key {@code progress} while something runs, then {@code done} or
+ * {@code failed}.
  */
 public final class Agent {
   private static final ObjectMapper JSON =
@@ -47,7 +50,8 @@ public final class Agent {
 
   public static void main(String[] arguments) throws IOException {
     int code = 0;
-    try (Writer answers = Files.newBufferedWriter(Path.of(arguments[0]), StandardCharsets.UTF_8);
+    configure(Path.of(arguments[0]));
+    try (Writer answers = Files.newBufferedWriter(Path.of(arguments[1]), StandardCharsets.UTF_8);
         BufferedReader requests =
             new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
       Agent agent = new Agent(answers);
@@ -61,6 +65,15 @@ public final class Agent {
     }
     // Threads of connectors may be left that nobody has to wait for.
     Runtime.getRuntime().exit(code);
+  }
+
+  /** Does what SparkSubmit would: every new SparkConf has these. */
+  private static void configure(Path file) throws IOException {
+    Properties properties = new Properties();
+    try (Reader reader = Files.newBufferedReader(file, StandardCharsets.ISO_8859_1)) {
+      properties.load(reader);
+    }
+    properties.forEach((key, value) -> System.setProperty((String) key, (String) value));
   }
 
   private void close() {
