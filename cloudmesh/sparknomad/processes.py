@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ProcessRef",
     "exclusive",
+    "free_block",
     "free_ports",
     "is_listening",
     "locked",
@@ -195,6 +197,26 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
             probe.bind((host, 0))
             ports.append(int(probe.getsockname()[1]))
         return ports
+
+
+def free_block(size: int, low: int = 20_000, high: int = 32_000) -> int:
+    """The first of so many ports in a row on which nothing listens now.
+
+    Args:
+        size: how many.
+        low: where ports begin that servers are given.
+        high: where they end.
+    """
+    import psutil
+
+    taken = {
+        connection.laddr.port
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
+    }
+    blocks = list(range(low, high - size + 1, size))
+    random.shuffle(blocks)  # another command may be choosing now
+    return min(blocks, key=lambda start: len(taken & set(range(start, start + size))))
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:

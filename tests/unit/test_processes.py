@@ -16,6 +16,7 @@ import pytest
 
 from cloudmesh.sparknomad.processes import (
     ProcessRef,
+    free_block,
     free_ports,
     is_listening,
     scratch,
@@ -288,3 +289,11 @@ def test_a_killed_commands_scratch_directory_is_free_to_be_removed(tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 1
     with scratch("trial-", tmp_path) as mine:
         assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_block_of_ports_has_none_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        low = port - port % 10
+        start = free_block(10, low, low + 30)
+        assert start in (low + 10, low + 20)

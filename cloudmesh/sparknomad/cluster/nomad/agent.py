@@ -13,6 +13,7 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.record import HOST, NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
 from cloudmesh.sparknomad.processes import (
+    free_block,
     free_ports,
     is_listening,
     spawn_detached,
@@ -34,6 +35,7 @@ __all__ = [
 
 DATACENTER = "dc1"
 _GRACE_SECONDS = 15
+_TASK_PORTS = 500
 _KEPT = "8760h"
 _CHROOT = ("usr", "bin", "sbin", "lib", "lib64", "etc", "opt", "home", "var", "root", "run")
 
@@ -89,6 +91,9 @@ def agent_configuration(
             "driver.allowlist": cluster.driver,
         },
     }
+    if cluster.task_ports:
+        client["min_dynamic_port"] = cluster.task_ports
+        client["max_dynamic_port"] = cluster.task_ports + _TASK_PORTS - 1
     if cluster.driver == "exec":
         root = Path(cluster.rootfs)
         client["chroot_env"] = {str(root / part): f"/{part}" for part in _CHROOT}
@@ -183,6 +188,9 @@ def ensure_agent(
         WaitTimeoutError: if it does not come up in time.
     """
     file = directory / "agent.json"
+    if not cluster.task_ports:
+        # Two clusters on one machine would meet at one port sooner or later.
+        cluster = cluster.changed(task_ports=free_block(_TASK_PORTS)).write(directory)
     memory = offered_memory_mb(tasks_mb)
     problem = answers(cluster) if cluster.pid else "it was not started yet"
     wanted = _configuration_text(name, cluster, memory)

@@ -176,6 +176,7 @@ class NomadProvider(ClusterProvider):
             ports=kept.ports,
             pid=kept.pid,
             created=kept.created,
+            task_ports=kept.task_ports,
         ).write(directory)
         cluster = agent.ensure_agent(
             spec.cluster,

@@ -36,6 +36,8 @@ class NomadCluster:
         conf: Spark configuration of the daemons.
         pid: of the agent.
         created: when the agent was started.
+        task_ports: the first of the ports that its tasks may be given; Nomad does not look
+            whether one is free.
     """
 
     data: str
@@ -54,6 +56,7 @@ class NomadCluster:
     conf: Mapping[str, str] = field(default_factory=dict)
     pid: int = 0
     created: float = 0.0
+    task_ports: int = 0
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:
