@@ -20,8 +20,11 @@ STORAGE = {
     "keyring": ["keyring>=25"],
 }
 STORAGE["storage"] = sorted({each for packages in STORAGE.values() for each in packages})
+# Clusters on hosts that are reached by SSH.
+SSH = ["asyncssh>=2.24", "cryptography>=42"]
 TEST = [
     *STORAGE["storage"],
+    *SSH,
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
@@ -75,6 +78,7 @@ setup(
         "cloudmesh.sparknomad": ["py.typed", "schemas/*.json"],
         "cloudmesh.sparknomad.image": ["ivy/*.xml"],
         "cloudmesh.sparknomad.cluster.nomad": ["jobs/*.hcl"],
+        "cloudmesh.sparknomad.cluster.nomad.hosts": ["scripts/*.sh"],
         "cloudmesh.sparknomad.incluster": ["enter", "*.properties", "java/sparknomad/*.java"],
     },
     install_requires=[
@@ -89,6 +93,6 @@ setup(
         "requests>=2.31",
         "ruamel.yaml>=0.18",
     ],
-    extras_require={**STORAGE, "test": TEST, "servers": SERVERS},
+    extras_require={**STORAGE, "ssh": SSH, "test": TEST, "servers": SERVERS},
     entry_points={"console_scripts": ["sparknomad = cloudmesh.sparknomad.cli:main"]},
 )

@@ -85,11 +85,19 @@ class Sparknomad(StagingVerbs):
     Args:
         paths: where files are kept; found in the environment if not given.
         say: shows one line of progress to the user.
+        accept_host_key: asked about a host's unknown key, with its name and fingerprint.
     """
 
-    def __init__(self, paths: Paths | None = None, *, say: Callable[[str], None] = _silent) -> None:
+    def __init__(
+        self,
+        paths: Paths | None = None,
+        *,
+        say: Callable[[str], None] = _silent,
+        accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False,
+    ) -> None:
         self.paths = paths or Paths.from_environment()
         self.say = say
+        self.accept_host_key = accept_host_key
         self.store = Store(self.paths.state)
         self._providers: dict[str, ClusterProvider] = {}
 
@@ -104,7 +112,9 @@ class Sparknomad(StagingVerbs):
         if name not in self._providers:
             clusters = self.paths.home / "clusters"
             clusters.mkdir(mode=0o700, exist_ok=True)
-            context = ProviderContext(clusters, self.paths.cache, self.say, self.configuration)
+            context = ProviderContext(
+                clusters, self.paths.cache, self.say, self.configuration, self.accept_host_key
+            )
             self._providers[name] = make_provider(name, context)
         return self._providers[name]
 
@@ -126,7 +136,7 @@ class Sparknomad(StagingVerbs):
 
             return host_runtime(self.paths.cache, self.say, self.configuration.java)
         user = self.paths.home / "clusters" / spec.cluster
-        return self._images().runtime(spec.image, spec.driver, user)
+        return self._images().runtime(spec.image, spec.driver, user, packed=bool(spec.hosts))
 
     def _images(self) -> Images:
         from cloudmesh.sparknomad.image.builder import Images

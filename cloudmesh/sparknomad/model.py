@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from cloudmesh.sparknomad.packing import Packed
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 
 __all__ = [
@@ -111,12 +112,14 @@ class ImageRuntime:
         tag: the image's name in Docker, or an empty string where it was not loaded.
         spark: the version of Spark in it.
         rootfs: the unpacked image, or ``None`` where it was not unpacked.
+        layers: compressed, the lowest first, where the image is to be sent to hosts.
     """
 
     image_id: str
     tag: str
     spark: str
     rootfs: Path | None = None
+    layers: tuple[Packed, ...] = ()
 
 
 Runtime = HostRuntime | ImageRuntime

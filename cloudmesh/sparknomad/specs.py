@@ -6,16 +6,28 @@ wrong into errors with line numbers; the JSON Schemas in ``schemas/`` are made f
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import field
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from cloudmesh.sparknomad.units import format_size, parse_duration, parse_size
+from cloudmesh.sparknomad.spec_hosts import HostSpec, Role, host_entry
+from cloudmesh.sparknomad.spec_types import (
+    CONFIGURATION,
+    NAME_PATTERN,
+    PARAMETER_PATTERN,
+    Count,
+    Duration,
+    Line,
+    Name,
+    Scalar,
+    Size,
+    Text,
+)
+from cloudmesh.sparknomad.units import parse_duration, parse_size
 
 __all__ = [
     "CONFIGURATION",
@@ -24,13 +36,17 @@ __all__ = [
     "DriverResources",
     "ExecutorResources",
     "Exists",
+    "HostSpec",
     "ImageSpec",
     "JobSpec",
+    "NAME_PATTERN",
     "Name",
+    "PARAMETER_PATTERN",
     "ParameterSpec",
     "ParameterType",
     "Resources",
     "Retries",
+    "Role",
     "Stage",
     "Startup",
     "TaskDriver",
@@ -38,66 +54,6 @@ __all__ = [
     "Variant",
     "Write",
 ]
-
-CONFIGURATION = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
-PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?$"
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    PlainSerializer(format_size),
-    WithJsonSchema(
-        {
-            "type": ["string", "integer"],
-            "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kmgtKMGT]?)([iI]?[bB])?\s*$",
-            "minimum": 1,
-            "examples": ["512m", "4g"],
-        }
-    ),
-]
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["90s", "15m", "1h30m"]}),
-]
-
-
-def _text(value: Any) -> Any:
-    """YAML reads ``8`` and ``true`` as no strings; Spark's configuration has only strings."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
-
-
-Text = Annotated[
-    str,
-    BeforeValidator(_text),
-    WithJsonSchema({"type": ["string", "number", "boolean"]}),
-]
-
-
-def _scalar(value: Any) -> Any:
-    """YAML reads ``2020-01-31`` as a date; JSON, and so the store, has only its text."""
-    if isinstance(value, datetime.date):
-        return str(value)
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise ValueError("must be a text, a number, true, false or a date")
-
-
-Scalar = Annotated[
-    Any,
-    BeforeValidator(_scalar),
-    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
-]
-Line = Annotated[
-    Text,
-    Field(pattern=r"^(4\.1|3\.5)$"),
-    WithJsonSchema({"type": ["string", "number"], "enum": ["4.1", "3.5", 4.1, 3.5]}),
-]
-Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
 class ParameterType(Enum):
@@ -317,6 +273,12 @@ class ClusterSpec:
             else exec, which needs root.
         staging: room for staged inputs; half of the disks if not given.
         conf: Spark configuration of the cluster's own daemons.
+        hosts: machines that are reached by SSH; without any, this machine.
+        servers: on how many of them Nomad keeps the cluster's state.
+        min_workers: a host that fails does not stop the deploy if so many workers come up;
+            without it, all have to.
+        firewall: whether hosts accept connections to Spark and HDFS from each other only.
+        directory: where everything lies on the hosts.
     """
 
     cluster: Name = "default"
@@ -330,6 +292,11 @@ class ClusterSpec:
     conf: Mapping[Annotated[str, Field(pattern=r"^spark\.\S+$")], Text] = field(
         default_factory=dict
     )
+    hosts: tuple[Annotated[HostSpec, BeforeValidator(host_entry)], ...] = ()
+    servers: Literal[1, 3, 5] = 1
+    min_workers: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    firewall: bool = True
+    directory: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/sparknomad"
 
 
 @dataclass(frozen=True, config=CONFIGURATION)

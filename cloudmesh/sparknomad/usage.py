@@ -15,7 +15,8 @@ Usage:
   sparknomad check [--cluster=NAME] [options]
   sparknomad cluster deploy [NAME] [--spec=SPEC] [--provider=PROVIDER] [--workers=N] [--cores=N]
                             [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER] [--staging=SIZE]
-                            [--timeout=DURATION] [--dry-run] [options]
+                            [--min-workers=N] [--accept-host-keys] [--timeout=DURATION]
+                            [--dry-run] [options]
   sparknomad cluster list [options]
   sparknomad cluster status [NAME] [options]
   sparknomad cluster scale NAME N [--timeout=DURATION] [options]
@@ -116,6 +117,8 @@ Options:
   --memory=SIZE         Memory that each worker offers, such as 2g (default 2g).
   --image=IMAGE         Name of the image to run (default: default).
   --driver=DRIVER       Nomad's task driver: auto, docker, exec or raw_exec (default auto).
+  --min-workers=N       Go on without hosts that fail if so many workers are left.
+  --accept-host-keys    Trust the SSH keys of hosts that were never met before.
   --staging=SIZE        Room for staged inputs, such as 100g (default: half of the disks).
   --timeout=DURATION    Give up after, such as 90s or 15m; for `job run`: end the run after.
   --queue-timeout=DURATION

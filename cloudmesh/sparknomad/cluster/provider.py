@@ -53,12 +53,14 @@ class ProviderContext:
         cache: for what can be fetched again.
         say: shows one line of progress to the user.
         configuration: what the user has set for all commands.
+        accept_host_key: asked about a host's unknown key, with its name and fingerprint.
     """
 
     clusters: Path
     cache: Path
     say: Callable[[str], None]
     configuration: Configuration = field(default_factory=Configuration)
+    accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
 
 
 class ClusterProvider(ABC):

@@ -45,6 +45,7 @@ def _cluster_spec(arguments: Arguments, manager: Sparknomad) -> ClusterSpec:
         "image": arguments["--image"],
         "staging": arguments["--staging"],
         "driver": arguments["--driver"],
+        "min_workers": number_of(arguments, "--min-workers"),
     }
     data.update({name: value for name, value in options.items() if value is not None})
     return build_spec(ClusterSpec, data, origin=path or "the command line")

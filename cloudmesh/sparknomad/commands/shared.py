@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,19 @@ Arguments = Mapping[str, Any]
 
 def make_manager(arguments: Arguments) -> Sparknomad:
     """The manager, with progress on standard error."""
-    return Sparknomad(say=Progress(quiet=arguments["--quiet"]).say)
+    say = Progress(quiet=arguments["--quiet"]).say
+    if arguments["--accept-host-keys"]:
+        return Sparknomad(say=say, accept_host_key=lambda name, fingerprint: True)
+    return Sparknomad(say=say, accept_host_key=_ask_about_host_key)
+
+
+def _ask_about_host_key(name: str, fingerprint: str) -> bool:
+    """Ask as SSH does; nobody is there to answer where it is no terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"The host key of {name} is not known: {fingerprint}", file=sys.stderr)
+    print("Trust it (yes/no)? ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 def make_output(arguments: Arguments) -> Output:

@@ -297,7 +297,14 @@ class Images(ImageStore):
 
     # where it runs
 
-    def runtime(self, name: str, driver: TaskDriver, user: Path | None = None) -> ImageRuntime:
+    def runtime(
+        self,
+        name: str,
+        driver: TaskDriver,
+        user: Path | None = None,
+        *,
+        packed: bool = False,
+    ) -> ImageRuntime:
         """An image ready to be run by a task driver; built first if it is the first use.
 
         Args:
@@ -305,6 +312,7 @@ class Images(ImageStore):
             driver: that runs it.
             user: the directory of the cluster that runs it: while it is there, what it runs
                 stays, also when an image of that name is built anew.
+            packed: whether it is to be sent to hosts, and not run here.
 
         Raises:
             NotFoundError: if there is none of this name, and it is not ``default``.
@@ -322,6 +330,9 @@ class Images(ImageStore):
         if user is not None:
             self._add_user(record, user)
         details = self._details(name)
+        if packed:
+            layers = self._packed(details)
+            return ImageRuntime(record.image_id, record.tag, record.spark, layers=layers)
         problem = docker.daemon_problem()
         use_docker = driver is TaskDriver.DOCKER or (driver is TaskDriver.AUTO and not problem)
         if use_docker:

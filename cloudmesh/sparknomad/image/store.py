@@ -17,6 +17,7 @@ from cloudmesh.sparknomad.image import docker
 from cloudmesh.sparknomad.image.layers import Layer, LayerStore, unpack
 from cloudmesh.sparknomad.image.sandbox import can_enter
 from cloudmesh.sparknomad.model import ImageRecord
+from cloudmesh.sparknomad.packing import Packed, pack
 from cloudmesh.sparknomad.processes import exclusive, published, unpublish, write_private
 from cloudmesh.sparknomad.specs import NAME_PATTERN
 
@@ -153,6 +154,22 @@ class ImageStore:
         (target / "dev").mkdir(exist_ok=True)
         target.chmod(0o755)
 
+    def _packed(self, details: Mapping[str, Any]) -> tuple[Packed, ...]:
+        """The layers, compressed to be sent to hosts."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        layers = self._image_layers(details)
+        kept = {layer.key for layer in layers}
+        directory = self.cache / "packed"
+
+        def one(layer: Layer) -> Packed:
+            return pack(f"layer {layer.name}", layer.path, layer.key, directory)
+
+        if any(not (directory / key).is_dir() for key in kept):
+            self.say("compressing the image")
+        with ThreadPoolExecutor() as pool:
+            return tuple(pool.map(one, layers))
+
     # save and remove
 
     def save(self, name: str, path: Path) -> Path:
@@ -205,6 +222,9 @@ class ImageStore:
         kept = self._kept()
         if kept:
             self.store.remove_except(kept)
+        for path in (self.cache / "packed").glob("[0-9a-f]*"):
+            if path.name not in kept:
+                unpublish(path)
 
     # what a newer image of the same name has taken the place of
 

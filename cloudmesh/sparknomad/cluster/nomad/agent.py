@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
-from cloudmesh.sparknomad.cluster.nomad.record import HOST, NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.configuration import TASK_PORTS, local_configuration
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
 from cloudmesh.sparknomad.processes import (
     free_block,
@@ -23,8 +24,6 @@ from cloudmesh.sparknomad.processes import (
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = [
-    "DATACENTER",
-    "agent_configuration",
     "answers",
     "docker_endpoint",
     "ensure_agent",
@@ -33,110 +32,10 @@ __all__ = [
     "stop_agent",
 ]
 
-DATACENTER = "dc1"
 _GRACE_SECONDS = 15
-_TASK_PORTS = 500
-_KEPT = "8760h"
-_CHROOT = ("usr", "bin", "sbin", "lib", "lib64", "etc", "opt", "home", "var", "root", "run")
 
 # What the agent may see of the environment: its tasks inherit it.
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-def agent_configuration(
-    name: str, cluster: NomadCluster, *, memory_mb: int, docker_endpoint: str
-) -> dict[str, Any]:
-    """The agent's configuration, as JSON has it. Pure.
-
-    Args:
-        name: the cluster's name.
-        cluster: directories, ports, driver.
-        memory_mb: what the client offers to tasks, in MiB.
-        docker_endpoint: such as ``unix:///var/run/docker.sock``.
-
-    Returns:
-        A document for ``nomad agent -config``.
-    """
-    data = Path(cluster.data)
-    server = {
-        "enabled": True,
-        "bootstrap_expect": 1,
-        "num_schedulers": 2,
-        "job_gc_threshold": _KEPT,
-        "eval_gc_threshold": _KEPT,
-        "batch_eval_gc_threshold": _KEPT,
-        "deployment_gc_threshold": _KEPT,
-    }
-    client: dict[str, Any] = {
-        "enabled": True,
-        "network_interface": "lo",
-        "state_dir": str(data / "client"),
-        "alloc_dir": str(data / "alloc"),
-        "alloc_mounts_dir": str(data / "mounts"),
-        # Spark counts cores by itself; Nomad's share must not refuse a worker for them.
-        "cpu_total_compute": 1_000_000,
-        "memory_total_mb": memory_mb,
-        "gc_max_allocs": 10_000,
-        "gc_interval": "60m",
-        "gc_disk_usage_threshold": 99,
-        "gc_inode_usage_threshold": 99,
-        "no_host_uuid": True,
-        "max_kill_timeout": "120s",
-        # Templates render 5 s late by default.
-        "template": {"wait": {"min": "100ms", "max": "500ms"}},
-        "options": {
-            "fingerprint.denylist": (
-                "env_aws,env_gce,env_azure,env_digitalocean,consul,vault,bridge,landlock,secrets"
-            ),
-            "driver.allowlist": cluster.driver,
-        },
-    }
-    if cluster.task_ports:
-        client["min_dynamic_port"] = cluster.task_ports
-        client["max_dynamic_port"] = cluster.task_ports + _TASK_PORTS - 1
-    if cluster.driver == "exec":
-        root = Path(cluster.rootfs)
-        client["chroot_env"] = {str(root / part): f"/{part}" for part in _CHROOT}
-    return {
-        "name": f"sparknomad-{name}",
-        "region": "global",
-        "datacenter": DATACENTER,
-        "data_dir": str(data),
-        "bind_addr": HOST,
-        "advertise": {"http": HOST, "rpc": HOST, "serf": HOST},
-        "ports": dict(cluster.ports),
-        "log_level": "INFO",
-        "leave_on_interrupt": False,
-        "leave_on_terminate": False,
-        "disable_update_check": True,
-        "disable_anonymous_signature": True,
-        "acl": {"enabled": True},
-        "telemetry": {"disable_hostname": True},
-        "server": server,
-        "client": client,
-        "consul": {
-            "auto_advertise": False,
-            "server_auto_join": False,
-            "client_auto_join": False,
-        },
-        "plugin": [_plugin(cluster.driver, docker_endpoint)],
-    }
-
-
-def _plugin(driver: str, docker_endpoint: str) -> dict[str, Any]:
-    if driver == "docker":
-        config: dict[str, Any] = {
-            "endpoint": docker_endpoint,
-            "allow_privileged": False,
-            "volumes": {"enabled": True},
-            "extra_labels": ["job_name", "task_name"],
-            "gc": {"image": False, "container": True},
-        }
-    elif driver == "exec":
-        config = {"default_pid_mode": "private", "default_ipc_mode": "private"}
-    else:
-        config = {"enabled": True}
-    return {driver: {"config": config}}
 
 
 def docker_endpoint() -> str:
@@ -190,7 +89,7 @@ def ensure_agent(
     file = directory / "agent.json"
     if not cluster.task_ports:
         # Two clusters on one machine would meet at one port sooner or later.
-        cluster = cluster.changed(task_ports=free_block(_TASK_PORTS)).write(directory)
+        cluster = cluster.changed(task_ports=free_block(TASK_PORTS)).write(directory)
     memory = offered_memory_mb(tasks_mb)
     problem = answers(cluster) if cluster.pid else "it was not started yet"
     wanted = _configuration_text(name, cluster, memory)
@@ -213,7 +112,7 @@ def ensure_agent(
 
 
 def _configuration_text(name: str, cluster: NomadCluster, memory: int) -> str:
-    document = agent_configuration(
+    document = local_configuration(
         name, cluster, memory_mb=memory, docker_endpoint=docker_endpoint()
     )
     return json.dumps(document, indent=2, sort_keys=True)

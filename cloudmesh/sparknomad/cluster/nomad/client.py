@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 
 __all__ = ["Nomad", "NotThereError", "tasks_of"]
@@ -28,11 +29,13 @@ class Nomad:
     Args:
         address: such as ``http://127.0.0.1:4646``.
         token: the ACL token, or an empty string.
+        certificate: that we show, and by whose authority the cluster's are checked.
     """
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, certificate: Certificate | None = None) -> None:
         self.address = address
         self.token = token
+        self.certificate = certificate
 
     @cached_property
     def _session(self) -> Any:
@@ -59,11 +62,13 @@ class Nomad:
     def _nomad(self) -> Any:
         import nomad
 
+        shown = self.certificate
         return nomad.Nomad(
             address=self.address,
             token=self.token,
             timeout=_TIMEOUT_SECONDS,
-            verify=True,
+            verify=str(shown.authority) if shown else True,
+            cert=(str(shown.certificate), str(shown.key)) if shown else (),
             session=self._session,
         )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,8 @@ from typing import ClassVar
 from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
 from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads, vault
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts, host_records
+from cloudmesh.sparknomad.cluster.nomad.installation import Installation, ThisMachine
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
     DRIVER_OVERHEAD_MB,
@@ -25,8 +27,8 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
 )
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
-from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.compute.inventory import expand
 from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
@@ -60,24 +62,15 @@ class NomadProvider(ClusterProvider):
 
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]:
         image = runtime if isinstance(runtime, ImageRuntime) else None
+        made = "(made at the first deploy)"
         planned = self._new(spec, image, binary="nomad").changed(
-            token="(made at the first deploy)", spark_secret="(made at the first deploy)"
-        )
-        configuration = agent.agent_configuration(
-            spec.cluster,
-            planned,
-            memory_mb=agent.offered_memory_mb(services.memory_mb(spec)),
-            docker_endpoint=agent.docker_endpoint(),
+            token=made, spark_secret=made, gossip_key=made, identity=made
         )
         jobs = cluster_jobs(planned, image.spark if image else "4")
         return [
             PlanStep(f"find or install Nomad {binary.VERSION}"),
             PlanStep(f"find or build image {spec.image!r}"),
-            PlanStep(
-                "start a Nomad agent on loopback with ACLs on",
-                json.dumps(configuration, indent=2),
-                "json",
-            ),
+            *self._installation(spec.cluster, planned).plan(spec, planned),
             PlanStep("write the cluster's secret to the Nomad Variable nomad/jobs"),
             *(PlanStep(f"register Nomad job {job.name}", job.as_text(), "hcl") for job in jobs),
         ]
@@ -102,7 +95,9 @@ class NomadProvider(ClusterProvider):
         ]
 
     def _driver_limit(self, spec: ClusterSpec) -> int | None:
-        offered = agent.offered_memory_mb(services.memory_mb(spec))
+        offered = self._installation(spec.cluster, self._find(spec.cluster)).memory_mb(spec)
+        if offered is None:
+            return None
         return int((offered - DRIVER_OVERHEAD_MB) / DRIVER_FACTOR) * 1024**2
 
     # records
@@ -119,9 +114,15 @@ class NomadProvider(ClusterProvider):
             raise ClusterError(f"Cluster {name!r} has no record any more.")
         return cluster
 
-    def _nomad(self, cluster: NomadCluster) -> Nomad:
-        client = Nomad(cluster.address, cluster.token)
-        problem = agent.answers(cluster, client)
+    def _installation(self, name: str, cluster: NomadCluster | None) -> Installation:
+        kind = Hosts if cluster and cluster.hosts else ThisMachine
+        return kind(name, self._directory(name), self.context)
+
+    def _nomad(self, name: str) -> Nomad:
+        cluster = self._read(name)
+        installation = self._installation(name, cluster)
+        client = installation.client(cluster)
+        problem = installation.problem(cluster, client)
         if problem:
             raise UnreachableError(
                 f"The cluster's Nomad agent does not serve: {problem}.",
@@ -131,7 +132,9 @@ class NomadProvider(ClusterProvider):
 
     def _new(self, spec: ClusterSpec, image: ImageRuntime | None, binary: str) -> NomadCluster:
         driver = spec.driver
-        if driver is TaskDriver.AUTO:
+        if driver is TaskDriver.AUTO and spec.hosts:
+            driver = TaskDriver.EXEC
+        elif driver is TaskDriver.AUTO:
             with_docker = image is None or bool(image.tag)
             other = TaskDriver.EXEC if os.geteuid() == 0 else TaskDriver.RAW_EXEC
             driver = TaskDriver.DOCKER if with_docker else other
@@ -144,13 +147,26 @@ class NomadProvider(ClusterProvider):
             driver=driver.value,
             image_id=image.image_id if image else "",
             tag=image.tag if image else "",
-            rootfs=str(image.rootfs) if image and image.rootfs else "",
+            rootfs=self._rootfs(spec, image),
             spark=image.spark if image else "",
             workers=spec.workers,
             cores=spec.cores,
             memory=spec.memory,
             conf=dict(spec.conf),
+            hosts=host_records(expand(spec.hosts, spec.servers)) if spec.hosts else (),
+            identity=str(uuid.uuid4()),
+            gossip_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+            directory=f"{spec.directory}/{spec.cluster}",
+            firewall=spec.firewall,
         )
+
+    @staticmethod
+    def _rootfs(spec: ClusterSpec, image: ImageRuntime | None) -> str:
+        if image is None:
+            return ""
+        if spec.hosts:
+            return f"{spec.directory}/images/{image.image_id[:32]}"
+        return str(image.rootfs) if image.rootfs else ""
 
     # clusters
 
@@ -160,6 +176,12 @@ class NomadProvider(ClusterProvider):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self._find(spec.cluster)
         wanted = self._new(spec, runtime, "")
+        if found and bool(found.hosts) != bool(wanted.hosts):
+            raise ConflictError(
+                f"hosts: cluster {spec.cluster!r} runs on "
+                f"{'hosts' if found.hosts else 'this machine'}.",
+                hint=f"Destroy it first: cms sparknomad cluster destroy {spec.cluster}",
+            )
         if found and found.driver != wanted.driver:
             raise ConflictError(
                 f"driver: cluster {spec.cluster!r} runs on {found.driver}, not {wanted.driver}.",
@@ -177,16 +199,12 @@ class NomadProvider(ClusterProvider):
             pid=kept.pid,
             created=kept.created,
             task_ports=kept.task_ports,
+            identity=kept.identity,
+            gossip_key=kept.gossip_key,
         ).write(directory)
-        cluster = agent.ensure_agent(
-            spec.cluster,
-            directory,
-            cluster,
-            deadline,
-            self.context.say,
-            services.memory_mb(spec),
-        )
-        nomad = Nomad(cluster.address, cluster.token)
+        installation = self._installation(spec.cluster, cluster)
+        cluster = installation.ensure(spec, cluster, runtime, deadline)
+        nomad = installation.client(cluster)
         agent.put_secret(nomad, cluster, deadline)
         self._register_all(nomad, cluster, deadline)
 
@@ -225,33 +243,25 @@ class NomadProvider(ClusterProvider):
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:
         directory = self._directory(spec.cluster)
         cluster = self._read(spec.cluster).changed(workers=spec.workers).write(directory)
-        nomad = self._nomad(cluster)
+        nomad = self._nomad(spec.cluster)
         for job in cluster_jobs(cluster, cluster.spark):
             if job.name == "spark-worker":
                 self._register(nomad, job)
 
     def _status(self, name: str) -> ClusterStatus:
-        return services.cluster_status(name, self.name, self._read(name))
+        cluster = self._read(name)
+        installation = self._installation(name, cluster)
+        client = installation.client(cluster)
+        problem = installation.problem(cluster, client)
+        parts = installation.parts(cluster, problem)
+        return services.cluster_status(name, self.name, cluster, client, parts, problem)
 
     def _cluster_logs(self, cluster: str) -> Iterator[tuple[str, bytes]]:
         record = self._read(cluster)
-        log = self._directory(cluster) / "agent.log"
-        if log.exists():
-            yield "nomad", log.read_bytes()[-65536:]
-        yield from services.logs(self._nomad(record))
+        yield from self._installation(cluster, record).logs(record)
+        yield from services.logs(self._nomad(cluster))
 
     # destroy
-
-    def _sweep(self, name: str) -> Sweep:
-        cluster = self._find(name)
-        data = Path(cluster.data) if cluster else self._directory(name) / "nomad"
-        kept = self._directory(name) / "allocations.json"
-        known = json.loads(kept.read_text("utf-8")) if kept.exists() else []
-        return Sweep(
-            data,
-            sorted({*known, *allocation_ids(data)}),
-            docker=bool(cluster and cluster.driver == "docker"),
-        )
 
     def _destroy(self, name: str, deadline: Deadline) -> None:
         directory = self._directory(name)
@@ -259,24 +269,15 @@ class NomadProvider(ClusterProvider):
             return
         cluster = self._find(name)
         if cluster:
-            self._stop_jobs(cluster, deadline)
-        # The ids outlive the data directory, so that an interrupted destroy can go on.
-        ids = sorted(self._sweep(name).allocations)
-        write_private(directory / "allocations.json", json.dumps(ids))
-        if cluster:
-            self.context.say("stopping the Nomad agent")
-            agent.stop_agent(cluster)
-        self.context.say("removing what is left of it")
-        sweep = self._sweep(name)
-        sweep.run()
-        if not sweep.leftovers():
-            shutil.rmtree(directory, ignore_errors=True)
+            self._stop_jobs(name, cluster, deadline)
+        self._installation(name, cluster).remove(cluster, deadline)
 
-    def _stop_jobs(self, cluster: NomadCluster, deadline: Deadline) -> None:
+    def _stop_jobs(self, name: str, cluster: NomadCluster, deadline: Deadline) -> None:
         """Stop all jobs in an orderly way; a dead agent's tasks are swept instead."""
-        if agent.answers(cluster):
+        installation = self._installation(name, cluster)
+        nomad = installation.client(cluster)
+        if installation.problem(cluster, nomad):
             return
-        nomad = Nomad(cluster.address, cluster.token)
         try:
             self.context.say("stopping runs and jobs")
             for job in nomad.jobs():
@@ -295,14 +296,11 @@ class NomadProvider(ClusterProvider):
             self.context.say(f"not all ended in an orderly way: {error}")
 
     def _leftovers(self, name: str) -> Sequence[str]:
-        directory = self._directory(name)
-        left = self._sweep(name).leftovers()
-        if not left and directory.exists():
-            left = [f"directory {directory}"]
-        return left
+        cluster = self._find(name)
+        return self._installation(name, cluster).leftovers(cluster)
 
     def _storage(self, cluster: str) -> ClusterStorage:
-        nomad = self._nomad(self._read(cluster))
+        nomad = self._nomad(cluster)
         found = [nomad.service(name) for name in ("hdfs", "hdfs-http")]
         if not all(found):
             raise UnreachableError(
@@ -323,7 +321,7 @@ class NomadProvider(ClusterProvider):
 
     def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
         cluster = self._read(spec.cluster)
-        nomad = self._nomad(cluster)
+        nomad = self._nomad(spec.cluster)
         definition = build_definition(submission.job)
         job = run_job(cluster, cluster.spark, definition)
         hdfs = self._hdfs(nomad)
@@ -363,7 +361,7 @@ class NomadProvider(ClusterProvider):
         raise self._unknown_run(cluster, run)
 
     def _run_status(self, cluster: str, run: str) -> RunStatus:
-        nomad = self._nomad(self._read(cluster))
+        nomad = self._nomad(cluster)
         try:
             status = run_status(nomad, run, self._child(cluster, run, nomad))
         except NotThereError:
@@ -383,7 +381,7 @@ class NomadProvider(ClusterProvider):
     def _logs(
         self, cluster: str, run: str, streams: Sequence[LogStream], follow: bool
     ) -> Iterator[LogChunk]:
-        nomad = self._nomad(self._read(cluster))
+        nomad = self._nomad(cluster)
         child = self._child(cluster, run, nomad)
         offsets: dict[tuple[str, LogStream], int] = {}
         while True:
@@ -399,11 +397,11 @@ class NomadProvider(ClusterProvider):
                 time.sleep(0.2)
 
     def _cancel(self, cluster: str, run: str) -> None:
-        nomad = self._nomad(self._read(cluster))
+        nomad = self._nomad(cluster)
         nomad.stop(self._child(cluster, run, nomad))
 
     def _reconcile(self, cluster: str) -> Sequence[RunStatus]:
-        nomad = self._nomad(self._read(cluster))
+        nomad = self._nomad(cluster)
         found = []
         for job in nomad.jobs("run-"):
             run = (job.get("Meta") or {}).get("run")

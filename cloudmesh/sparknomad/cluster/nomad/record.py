@@ -10,9 +10,44 @@ from typing import Any
 
 from cloudmesh.sparknomad.processes import ProcessRef, write_private
 
-__all__ = ["HOST", "NomadCluster"]
+__all__ = ["HOST", "HostRecord", "NomadCluster"]
 
 HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """A host of a cluster, as it was found when the cluster was deployed.
+
+    Attributes:
+        name: as SSH knows it.
+        address: by which the others reach it.
+        interface: the network interface that has this address, or empty.
+        server: whether it keeps Nomad's state.
+        worker: whether it runs tasks.
+        user: to log in as, or empty.
+        port: of its SSH server, or 0.
+        key: a file with a private key, or empty.
+        jump: a host to log in by, or empty.
+        host_key: its public key, or empty.
+        labels: for Nomad.
+        joined: whether it came up; else its reason stands in `problem`.
+        problem: why it is not part of the cluster now, or empty.
+    """
+
+    name: str
+    address: str = ""
+    interface: str = ""
+    server: bool = False
+    worker: bool = True
+    user: str = ""
+    port: int = 0
+    key: str = ""
+    jump: str = ""
+    host_key: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    joined: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +73,11 @@ class NomadCluster:
         created: when the agent was started.
         task_ports: the first of the ports that its tasks may be given; Nomad does not look
             whether one is free.
+        hosts: that are reached by SSH; without any, this machine.
+        identity: tells this cluster from others of its name.
+        gossip_key: of Nomad's servers among each other.
+        directory: of the cluster on its hosts.
+        firewall: whether its hosts let only each other reach Spark and HDFS.
     """
 
     data: str
@@ -57,14 +97,21 @@ class NomadCluster:
     pid: int = 0
     created: float = 0.0
     task_ports: int = 0
+    hosts: tuple[HostRecord, ...] = ()
+    identity: str = ""
+    gossip_key: str = ""
+    directory: str = ""
+    firewall: bool = True
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:
         """Read it, or ``None`` if it is not there."""
         try:
-            return cls(**json.loads((directory / "cluster.json").read_text("utf-8")))
+            document = json.loads((directory / "cluster.json").read_text("utf-8"))
         except FileNotFoundError:
             return None
+        hosts = tuple(HostRecord(**each) for each in document.pop("hosts", ()))
+        return cls(**document, hosts=hosts)
 
     def write(self, directory: Path) -> NomadCluster:
         """Write it, atomically."""
@@ -83,4 +130,11 @@ class NomadCluster:
     @property
     def address(self) -> str:
         """The URL of Nomad's API."""
+        if self.hosts:
+            return f"https://{self.servers[0].address}:4646"
         return f"http://{HOST}:{self.ports['http']}"
+
+    @property
+    def servers(self) -> list[HostRecord]:
+        """The hosts that keep Nomad's state."""
+        return [host for host in self.hosts if host.server]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cloudmesh.sparknomad.cluster.nomad import agent
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, tasks_of
 from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
@@ -69,13 +68,24 @@ def _history_answers(nomad: Nomad) -> bool:
     return False
 
 
-def cluster_status(name: str, provider: str, cluster: NomadCluster) -> ClusterStatus:
-    """What there is of a cluster."""
-    nomad = Nomad(cluster.address, cluster.token)
-    problem = agent.answers(cluster, nomad)
-    agent_part = Component(
-        "nomad", "nomad", not problem, cluster.address, problem or f"process {cluster.pid}"
-    )
+def cluster_status(
+    name: str,
+    provider: str,
+    cluster: NomadCluster,
+    nomad: Nomad,
+    agents: Sequence[Component],
+    problem: str,
+) -> ClusterStatus:
+    """What there is of a cluster.
+
+    Args:
+        name: of the cluster.
+        provider: that runs it.
+        cluster: what is remembered of it.
+        nomad: its client.
+        agents: the agents.
+        problem: why Nomad does not serve, or empty.
+    """
     if problem:
         return ClusterStatus(
             name,
@@ -83,12 +93,12 @@ def cluster_status(name: str, provider: str, cluster: NomadCluster) -> ClusterSt
             ClusterState.STOPPED,
             0,
             cluster.workers,
-            (agent_part,),
+            tuple(agents),
             {},
             f"the Nomad agent does not serve: {problem}; deploy it again",
         )
     try:
-        return _serving_status(name, provider, cluster, nomad, agent_part)
+        return _serving_status(name, provider, cluster, nomad, agents)
     except UnreachableError as error:
         return ClusterStatus(
             name, provider, ClusterState.DEGRADED, 0, cluster.workers, reason=error.message
@@ -96,9 +106,16 @@ def cluster_status(name: str, provider: str, cluster: NomadCluster) -> ClusterSt
 
 
 def _serving_status(
-    name: str, provider: str, cluster: NomadCluster, nomad: Nomad, agent_part: Component
+    name: str,
+    provider: str,
+    cluster: NomadCluster,
+    nomad: Nomad,
+    agents: Sequence[Component],
 ) -> ClusterStatus:
-    parts, problems = [agent_part], []
+    parts, problems = (
+        list(agents),
+        [f"{each.name}: {each.detail}" for each in agents if not each.healthy],
+    )
     for job in SERVICE_JOBS:
         found, problem = _job_parts(nomad, job)
         parts += found

@@ -65,6 +65,11 @@ job "spark-worker" {
   group "worker" {
     count = var.workers
 
+    # One on each host before any has two: HDFS keeps copies on different ones.
+    spread {
+      attribute = "${node.unique.id}"
+    }
+
     network {
       port "rpc" {}
       port "ui" {}

@@ -1,0 +1,1 @@
+"""A Nomad cluster over hosts that are reached by SSH."""

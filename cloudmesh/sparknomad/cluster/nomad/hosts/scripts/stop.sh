@@ -1,0 +1,24 @@
+# Stops the agent; its tasks go on. Reads: directory, cluster.
+export PATH="$PATH:/usr/sbin:/sbin"
+place="$directory/$cluster"
+[ -d "$place" ] || exit 0
+cd "$place" || exit 1
+unit="sparknomad-$cluster.service"
+if [ -d /run/systemd/system ] && [ -f "/etc/systemd/system/$unit" ]; then
+  systemctl disable --now "$unit" 2>/dev/null
+  rm -f "/etc/systemd/system/$unit"
+  systemctl daemon-reload
+fi
+touch stop
+for file in pid keeper; do
+  [ -s "$file" ] || continue
+  number=$(cat "$file")
+  # The number may be another's by now.
+  tr '\0' ' ' <"/proc/$number/cmdline" 2>/dev/null | grep -q -F "$place/" || [ "$file" = keeper ] || continue
+  [ "$file" = keeper ] && { tr '\0' ' ' <"/proc/$number/cmdline" 2>/dev/null | grep -q keeper.sh || continue; }
+  [ "$number" -gt 1 ] && kill -INT "$number" 2>/dev/null
+  count=0
+  while kill -0 "$number" 2>/dev/null && [ $count -lt 100 ]; do sleep 0.1; count=$((count + 1)); done
+  kill -0 "$number" 2>/dev/null && kill -KILL "$number"
+done
+exit 0

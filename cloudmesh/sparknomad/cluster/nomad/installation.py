@@ -1,0 +1,161 @@
+"""Where a cluster's Nomad agents run: on this machine, or on hosts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cloudmesh.sparknomad.cluster.nomad import agent, services
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
+from cloudmesh.sparknomad.cluster.provider import ProviderContext
+from cloudmesh.sparknomad.model import Component, ImageRuntime, PlanStep
+from cloudmesh.sparknomad.processes import write_private
+from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.waiting import Deadline
+
+__all__ = ["Installation", "ThisMachine"]
+
+
+class Installation(ABC):
+    """The agents of one cluster.
+
+    Args:
+        name: of the cluster.
+        directory: that holds what is remembered of it.
+        context: where progress goes.
+    """
+
+    def __init__(self, name: str, directory: Path, context: ProviderContext) -> None:
+        self.name = name
+        self.directory = directory
+        self.context = context
+
+    @abstractmethod
+    def plan(self, spec: ClusterSpec, cluster: NomadCluster) -> list[PlanStep]:
+        """What `ensure` would do; touches nothing."""
+
+    @abstractmethod
+    def ensure(
+        self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime, deadline: Deadline
+    ) -> NomadCluster:
+        """Let the agents run as they should, and wait until they take work.
+
+        Returns:
+            What is known of the cluster then, also written down.
+        """
+
+    @abstractmethod
+    def client(self, cluster: NomadCluster) -> Nomad:
+        """A client of the cluster's Nomad."""
+
+    @abstractmethod
+    def problem(self, cluster: NomadCluster, client: Nomad) -> str:
+        """Why Nomad does not serve; empty if it does."""
+
+    @abstractmethod
+    def parts(self, cluster: NomadCluster, problem: str) -> list[Component]:
+        """The agents, for a person."""
+
+    @abstractmethod
+    def logs(self, cluster: NomadCluster) -> Iterator[tuple[str, bytes]]:
+        """The last output of every agent that has its log here."""
+
+    @abstractmethod
+    def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
+        """Stop the agents, and remove all that they have left; what remains is told after."""
+
+    @abstractmethod
+    def leftovers(self, cluster: NomadCluster | None) -> Sequence[str]:
+        """What is still there, each for a person."""
+
+    @abstractmethod
+    def memory_mb(self, spec: ClusterSpec) -> int | None:
+        """The memory that the largest host offers to tasks, in MiB, if it is known."""
+
+
+class ThisMachine(Installation):
+    """One agent, server and client, on this machine's loopback."""
+
+    def plan(self, spec: ClusterSpec, cluster: NomadCluster) -> list[PlanStep]:
+        """What `ensure` would do; touches nothing."""
+        configuration = local_configuration(
+            spec.cluster,
+            cluster,
+            memory_mb=agent.offered_memory_mb(services.memory_mb(spec)),
+            docker_endpoint=agent.docker_endpoint(),
+        )
+        title = "start a Nomad agent on loopback with ACLs on"
+        return [PlanStep(title, json.dumps(configuration, indent=2), "json")]
+
+    def ensure(
+        self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime, deadline: Deadline
+    ) -> NomadCluster:
+        """Let the agent run as it should, and wait until it takes work."""
+        return agent.ensure_agent(
+            self.name,
+            self.directory,
+            cluster,
+            deadline,
+            self.context.say,
+            services.memory_mb(spec),
+        )
+
+    def client(self, cluster: NomadCluster) -> Nomad:
+        """A client of the cluster's Nomad."""
+        return Nomad(cluster.address, cluster.token)
+
+    def problem(self, cluster: NomadCluster, client: Nomad) -> str:
+        """Why Nomad does not serve; empty if it does."""
+        return agent.answers(cluster, client)
+
+    def parts(self, cluster: NomadCluster, problem: str) -> list[Component]:
+        """The agent, for a person."""
+        detail = problem or f"process {cluster.pid}"
+        return [Component("nomad", "nomad", not problem, cluster.address, detail)]
+
+    def logs(self, cluster: NomadCluster) -> Iterator[tuple[str, bytes]]:
+        """The last output of the agent."""
+        log = self.directory / "agent.log"
+        if log.exists():
+            yield "nomad", log.read_bytes()[-65536:]
+
+    def _sweep(self, cluster: NomadCluster | None) -> Sweep:
+        data = Path(cluster.data) if cluster else self.directory / "nomad"
+        kept = self.directory / "allocations.json"
+        known = json.loads(kept.read_text("utf-8")) if kept.exists() else []
+        return Sweep(
+            data,
+            sorted({*known, *allocation_ids(data)}),
+            docker=bool(cluster and cluster.driver == "docker"),
+        )
+
+    def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
+        """Stop the agent, and remove all that it has left."""
+        # The ids outlive the data directory, so that an interrupted destroy can go on.
+        ids = sorted(self._sweep(cluster).allocations)
+        write_private(self.directory / "allocations.json", json.dumps(ids))
+        if cluster:
+            self.context.say("stopping the Nomad agent")
+            agent.stop_agent(cluster)
+        self.context.say("removing what is left of it")
+        sweep = self._sweep(cluster)
+        sweep.run()
+        if not sweep.leftovers():
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def leftovers(self, cluster: NomadCluster | None) -> Sequence[str]:
+        """What is still there, each for a person."""
+        left = self._sweep(cluster).leftovers()
+        if not left and self.directory.exists():
+            left = [f"directory {self.directory}"]
+        return left
+
+    def memory_mb(self, spec: ClusterSpec) -> int | None:
+        """This machine's memory, and at least what the cluster needs."""
+        return agent.offered_memory_mb(services.memory_mb(spec))

@@ -1,0 +1,294 @@
+"""Hosts reached by SSH: commands, files, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cloudmesh.sparknomad.compute.inventory import Host
+from cloudmesh.sparknomad.errors import ClusterError, DependencyError, UnreachableError
+
+if TYPE_CHECKING:
+    import asyncssh
+
+__all__ = ["HostError", "HostKeys", "Shell", "each_host", "open_shell"]
+
+Answer = TypeVar("Answer")
+_CONNECT_SECONDS = 20
+_KEEPALIVE_SECONDS, _KEEPALIVES = 10, 3
+_AT_ONCE = 32
+_BLOCK = 1024 * 1024
+
+
+class HostError(ClusterError):
+    """A command on a host ended with an error."""
+
+
+@dataclass(frozen=True)
+class HostKeys:
+    """Which host keys are trusted.
+
+    Attributes:
+        file: what was accepted before, in the form of ``known_hosts``.
+        accept: asked about an unknown key, with the host's name and the key's fingerprint.
+    """
+
+    file: Path
+    accept: Callable[[str, str], bool]
+
+    def known(self, host: Host) -> bytes:
+        """All that is known, also by the user's own SSH."""
+        texts = []
+        for path in (self.file, Path.home() / ".ssh" / "known_hosts"):
+            if path.is_file():
+                texts.append(path.read_bytes())
+        if host.host_key:
+            texts.append(f"* {host.host_key}\n".encode())
+            return texts[-1]
+        return b"\n".join(texts)
+
+    def add(self, name: str, port: int, key: str) -> None:
+        """Remember a key."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        place = f"[{name}]:{port}" if port not in (0, 22) else name
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(f"{place} {key.strip()}\n")
+
+
+class Shell:
+    """One host, logged in.
+
+    Args:
+        host: it.
+        connection: to it.
+        root: whether commands need no sudo.
+    """
+
+    def __init__(self, host: Host, connection: asyncssh.SSHClientConnection, root: bool) -> None:
+        self.host = host
+        self._connection = connection
+        self._sudo = [] if root else ["sudo", "-n"]
+
+    async def run(
+        self, script: str, *, timeout: float = 120, stdin: bytes | None = None, name: str = ""
+    ) -> str:
+        """Run a script of ``/bin/sh`` as root.
+
+        Args:
+            script: its text; nothing secret, for it stands in the host's list of processes if
+                `stdin` is given.
+            timeout: seconds.
+            stdin: what the script reads.
+            name: what it does, for errors.
+
+        Returns:
+            What it wrote to standard output.
+
+        Raises:
+            HostError: if it ended with an error.
+            UnreachableError: if the connection broke, or it took too long.
+        """
+        import asyncssh
+
+        words = [*self._sudo, "sh", "-c", script] if stdin else [*self._sudo, "sh", "-s"]
+        given = stdin if stdin is not None else script.encode()
+        try:
+            done = await self._connection.run(
+                shlex.join(words), input=given, timeout=timeout, encoding=None
+            )
+        except (asyncssh.TimeoutError, TimeoutError):
+            raise UnreachableError(
+                f"{self.host.name}: {name or 'a command'} did not end within {timeout:g} s."
+            ) from None
+        except (asyncssh.Error, OSError) as error:
+            raise UnreachableError(f"{self.host.name}: the connection broke: {error}.") from error
+        out = _text(done.stdout)
+        if done.exit_status != 0:
+            told = _text(done.stderr).strip().splitlines()
+            reason = told[-1] if told else f"exit code {done.exit_status}"
+            raise HostError(f"{self.host.name}: {name or 'a command'} failed: {reason}")
+        return out
+
+    async def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        """Write a small file atomically; it is never readable by others than `mode` says."""
+        part = f"{path}.part"
+        script = (
+            f"umask 077; mkdir -p {shlex.quote(str(Path(path).parent))} && "
+            f"cat > {shlex.quote(part)} && chmod {mode:o} {shlex.quote(part)} && "
+            f"mv -f {shlex.quote(part)} {shlex.quote(path)}"
+        )
+        await self.run(script, stdin=content or b"\n", name=f"writing {path}")
+
+    async def upload(self, source: Path, path: str, tell: Callable[[int], None]) -> None:
+        """Send a large file; `tell` is told of each block's bytes."""
+        import asyncssh
+
+        quoted = shlex.quote(path)
+        script = f"mkdir -p {shlex.quote(str(Path(path).parent))} && cat > {quoted}"
+        command = shlex.join([*self._sudo, "sh", "-c", script])
+        try:
+            process = await self._connection.create_process(command, encoding=None)
+            with source.open("rb") as stream:
+                while block := await asyncio.to_thread(stream.read, _BLOCK):
+                    process.stdin.write(block)
+                    await process.stdin.drain()
+                    tell(len(block))
+            process.stdin.write_eof()
+            done = await process.wait()
+        except (asyncssh.Error, OSError) as error:
+            raise UnreachableError(
+                f"{self.host.name}: {source.name} was not sent to its end: {error}."
+            ) from error
+        if done.exit_status != 0:
+            told = _text(done.stderr).strip()
+            raise HostError(f"{self.host.name}: {path} can't be written: {told}")
+
+    @asynccontextmanager
+    async def running(self, script: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+        """Run a script that ends with its standard input; yields a reader of its lines."""
+        command = shlex.join([*self._sudo, "sh", "-c", script])
+        process = await self._connection.create_process(command, encoding=None)
+
+        async def line() -> str:
+            told = bytes(await process.stdout.readline()).decode("utf-8", "replace")
+            if not told:
+                why = bytes(await process.stderr.read()).decode("utf-8", "replace").strip()
+                raise HostError(f"{self.host.name}: it ended: {why}")
+            return told
+
+        try:
+            yield line
+        finally:
+            process.stdin.write_eof()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except (TimeoutError, Exception):
+                process.close()
+
+
+def _text(told: bytes | str | None) -> str:
+    return told.decode("utf-8", "replace") if isinstance(told, bytes) else told or ""
+
+
+@asynccontextmanager
+async def open_shell(host: Host, keys: HostKeys) -> AsyncIterator[Shell]:
+    """Log in.
+
+    Raises:
+        UnreachableError: if the host does not answer, or lets us not in.
+        HostError: if its key is not the one that is known, or sudo asks for a password.
+        DependencyError: if the extra is not installed.
+    """
+    connection = await _connect(host, keys)
+    async with connection:
+        done = await connection.run("id -u; sudo -n true 2>&1 || echo no sudo", timeout=30)
+        words = str(done.stdout).split("\n", 1)
+        root = words[0].strip() == "0"
+        if not root and "no sudo" in str(done.stdout):
+            raise HostError(
+                f"{host.name}: the user has to be root, or allowed to use sudo without a password: "
+                f"{words[1].strip().splitlines()[0]}"
+            )
+        yield Shell(host, connection, root)
+
+
+async def _connect(host: Host, keys: HostKeys) -> asyncssh.SSHClientConnection:
+    try:
+        import asyncssh
+    except ImportError as error:
+        raise DependencyError(
+            "Hosts that are reached by SSH need asyncssh.",
+            hint="pip install 'cloudmesh-sparknomad[ssh]'",
+        ) from error
+    options = _options(host)
+    try:
+        try:
+            return await asyncssh.connect(host.name, known_hosts=keys.known(host), **options)
+        except asyncssh.HostKeyNotVerifiable:
+            await _learn(host, keys, options)
+            return await asyncssh.connect(host.name, known_hosts=keys.known(host), **options)
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise HostError(
+            f"{host.name}: its key is not the one that is known: {error}",
+            hint="If it was installed anew: ssh-keygen -R it, and correct host_key in the spec.",
+        ) from error
+    except asyncssh.PermissionDenied as error:
+        raise UnreachableError(
+            f"{host.name}: does not let us in: {error.reason}",
+            hint="Check user and key in the spec, or ~/.ssh/config; `ssh HOST true` has to work.",
+        ) from error
+    except (asyncssh.Error, OSError, TimeoutError) as error:
+        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+        raise UnreachableError(
+            f"{host.name}: is not reached by SSH: {reason or type(error).__name__}"
+        ) from error
+
+
+def _options(host: Host) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "login_timeout": _CONNECT_SECONDS,
+        "keepalive_interval": _KEEPALIVE_SECONDS,
+        "keepalive_count_max": _KEEPALIVES,
+    }
+    if host.user:
+        options["username"] = host.user
+    if host.port:
+        options["port"] = host.port
+    if host.key:
+        options["client_keys"] = [str(Path(host.key).expanduser())]
+    if host.jump:
+        options["tunnel"] = host.jump
+    return options
+
+
+async def _learn(host: Host, keys: HostKeys, options: dict[str, Any]) -> None:
+    """Ask about a key that nothing is known of."""
+    import asyncssh
+
+    wanted = {name: options[name] for name in ("port", "tunnel") if name in options}
+    key = await asyncssh.get_server_host_key(host.name, **wanted)
+    if key is None or host.host_key or _is_known(host, keys):
+        raise asyncssh.HostKeyNotVerifiable("it differs from the known one")
+    fingerprint = key.get_fingerprint()
+    if not await asyncio.to_thread(keys.accept, host.name, fingerprint):
+        raise HostError(
+            f"{host.name}: its host key is not known: {key.get_algorithm()} {fingerprint}",
+            hint="Compare it; then log in once with ssh, give host_key in the spec, or use "
+            "--accept-host-keys.",
+        )
+    keys.add(host.name, host.port, key.export_public_key().decode())
+
+
+def _is_known(host: Host, keys: HostKeys) -> bool:
+    import asyncssh
+
+    known = asyncssh.import_known_hosts(keys.known(host).decode("utf-8", "replace"))
+    return any(known.match(host.name, "", host.port or 22)[:2])
+
+
+async def each_host(
+    hosts: Sequence[Host],
+    do: Callable[[Host], Awaitable[Answer]],
+) -> dict[str, Answer | Exception]:
+    """Do something on all hosts at a time; one that fails does not hold the others.
+
+    Returns:
+        The answer, or what went wrong, by the host's name.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(host: Host) -> Answer | Exception:
+        async with slots:
+            try:
+                return await do(host)
+            except Exception as error:
+                return error
+
+    answers = await asyncio.gather(*(one(host) for host in hosts))
+    return {host.name: answer for host, answer in zip(hosts, answers, strict=True)}
