@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import servers
 from hdfs import Hdfs, hdfs
+from needs import require
 
 from cloudmesh.sparknomad.image.builder import Images
 from cloudmesh.sparknomad.image.docker import daemon_problem
@@ -27,15 +28,6 @@ from cloudmesh.sparknomad.specs import ImageSpec
 # the tests that press Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def require(condition: object, what: str) -> None:
-    """Skip where a program is missing; in continuous integration that is a failure."""
-    if condition:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(f"continuous integration should have {what}")
-    pytest.skip(f"needs {what}")
 
 
 @pytest.fixture(scope="session")

@@ -71,19 +71,18 @@ class LabHost:
         enter = ("nsenter", f"--net=/run/netns/{self.namespace}")
         kinds = ("--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--mount-proc")
         unshare = ("unshare", *kinds, "--propagation=slave", "--kill-child=SIGKILL")
-        self.process = subprocess.Popen(
-            [*enter, *unshare, "bash", "-ec", "\n".join(script)],
-            stdout=subprocess.DEVNULL,
-            stderr=(self.directory / "sshd.log").open("ab"),
-            start_new_session=True,
-        )
+        command = [*enter, *unshare, "bash", "-ec", "\n".join(script)]
+        with (self.directory / "sshd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         give_up = time.monotonic() + 20
         while True:
             with contextlib.suppress(OSError), socket.create_connection((self.address, 22), 1):
                 return
-            log = (self.directory / "sshd.log").read_text()
-            assert self.process.poll() is None, log
-            assert time.monotonic() < give_up, log
+            told = (self.directory / "sshd.log").read_text()
+            assert self.process.poll() is None, told
+            assert time.monotonic() < give_up, told
             time.sleep(0.02)
 
     def _configure(self) -> None:

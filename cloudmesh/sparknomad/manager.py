@@ -536,8 +536,10 @@ class Sparknomad(StagingVerbs):
                 "files.",
                 hint="Give a path or a file:// URL.",
             )
-        user = {"user": "spark"}
-        return StorageProfile("cluster", place.url, "hdfs", place.endpoint, options=user)
+        options = {"user": "spark", **place.options}
+        return StorageProfile(
+            "cluster", place.url, "hdfs", place.endpoint, ca=place.ca, options=options
+        )
 
     def _ensure_started(self, spec: ClusterSpec) -> None:
         """Start an embedded cluster that does not run."""

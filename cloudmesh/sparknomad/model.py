@@ -226,11 +226,15 @@ class ClusterStorage:
 
     Attributes:
         url: of the directory that is the root of ``cluster:``.
-        endpoint: the HTTP address of its NameNode.
+        endpoint: the HTTP address of its NameNode, or of the gateway that leads there.
+        ca: path of a file with certificates that the endpoint's is checked against.
+        options: what else its kind of storage is told.
     """
 
     url: str
     endpoint: str
+    ca: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

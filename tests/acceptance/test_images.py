@@ -6,14 +6,38 @@ from pathlib import Path
 
 import pytest
 from acceptance.conftest import Command
+from servers import Server
 
+pytestmark = [pytest.mark.nomad, pytest.mark.slow]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
+LINES = """
+import sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+assert sys.argv[2].startswith("hdfs://"), sys.argv
+print(spark.read.text(sys.argv[2]).count())
+spark.stop()
+"""
 
-@pytest.mark.nomad
-@pytest.mark.slow
+LEARN = """
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+rows = [(float(x), float(x > 20)) for x in range(40)]
+table = VectorAssembler(inputCols=["x"], outputCol="features").transform(
+    spark.createDataFrame(rows, ["x", "label"]).repartition(2)
+)
+model = LogisticRegression(maxIter=50).fit(table)
+right = model.transform(table).where("label = prediction").count()
+print(f"{right} of 40")
+spark.stop()
+"""
+
+
 def test_spark_3_5_is_built_checked_deployed_and_runs_a_job(
-    root: None, command: Command, tmp_path: Path
+    root: None, command: Command, tmp_path: Path, s3_server: Server
 ) -> None:
     words = tmp_path / "words.txt"
     words.write_text("to be or not to be\n")
@@ -24,7 +48,38 @@ def test_spark_3_5_is_built_checked_deployed_and_runs_a_job(
         command.ok("cluster", "deploy", "--image=older", "--driver=exec", "--workers=1")
         assert command.ok(*job).out.splitlines()[0] == "     2  be"
         assert command("image", "remove", "older").code == 1
+        runs_over_what_its_agent_has_staged(command, s3_server)
         command.ok("cluster", "destroy")
     finally:
         command("cluster", "destroy", "--force")
         command.ok("image", "remove", "older")
+
+
+def runs_over_what_its_agent_has_staged(command: Command, server: Server) -> None:
+    """One small object, moved by the agent alone, and one that executors move in ranges."""
+    profile = ("storage", "profile", "add", "aws", "--url=s3://lab/older/", "--credentials=file")
+    (command.home / "keys.yaml").touch(mode=0o600)
+    (command.home / "keys.yaml").write_text(
+        f"access_key: {server.access_key}\nsecret_key: {server.secret_key}\n"
+    )
+    place = f"--set=credentials.path={command.home / 'keys.yaml'}"
+    command.ok(*profile, f"--endpoint={server.endpoint}", place)
+    (command.home / "lines.py").write_text(LINES)
+    for name, count in (("small", 3), ("large", 700_000)):
+        (command.home / name).write_text(f"{'x' * 99}\n" * count)
+        command.ok("storage", "put", name, f"aws:{name}")
+        run = ("job", "run", "lines.py", "--param", f"input=aws:{name}", "--stage=always")
+        assert command.ok(*run).out.strip() == str(count)
+
+
+def test_the_full_variant_learns(root: None, command: Command) -> None:
+    (command.home / "learn.py").write_text(LEARN)
+    (command.home / "numpy.txt").write_text("numpy\n")
+    try:
+        command.ok("image", "build", "whole", "--variant=full", "--requirements=numpy.txt")
+        command.ok("cluster", "deploy", "--image=whole", "--driver=exec", "--workers=2")
+        assert command.ok("job", "run", "learn.py").out.strip() == "40 of 40"
+        command.ok("cluster", "destroy")
+    finally:
+        command("cluster", "destroy", "--force")
+        command.ok("image", "remove", "whole")

@@ -206,6 +206,8 @@ async def _connect(host: Host, keys: HostKeys) -> asyncssh.SSHClientConnection:
             hint="pip install 'cloudmesh-sparknomad[ssh]'",
         ) from error
     options = _options(host)
+    if host.key and not Path(host.key).expanduser().is_file():
+        raise HostError(f"{host.name}: key: {host.key!r}: there is no such file on this machine")
     try:
         try:
             return await asyncssh.connect(host.name, known_hosts=keys.known(host), **options)

@@ -28,12 +28,21 @@ class _Bucket(BaseHTTPRequestHandler):
         b"<LastModified>2024-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
     )
 
+    empty = (
+        b'<?xml version="1.0"?><ListBucketResult><Name>warm</Name><Prefix>x.txt/</Prefix>'
+        b"<KeyCount>0</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>"
+        b"</ListBucketResult>"
+    )
+
     def log_message(self, format: str, *words: object) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:
         """List the bucket, or send the object."""
-        content = self.listing if "list-type=2" in self.path else self.text
+        content = self.text
+        if "list-type=2" in self.path:
+            below = "prefix=x.txt%2F" in self.path
+            content = self.empty if below else self.listing
         self.send_response(200)
         self.send_header("ETag", '"0"')
         self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")

@@ -20,6 +20,18 @@ import sparkconf  # noqa: E402
 __all__ = ["prepare"]
 
 
+def _ports(first: int) -> dict[str, str]:
+    """Spark's keys that keep its servers within the ports of which a firewall knows."""
+    if not first:
+        return {}
+    return {
+        "spark.driver.port": str(first),
+        "spark.driver.blockManager.port": str(first + 200),
+        "spark.blockManager.port": str(first + 400),
+        "spark.port.maxRetries": "300",
+    }
+
+
 def prepare() -> Path:
     """Fill the run's directory.
 
@@ -69,6 +81,7 @@ def prepare() -> Path:
             **sparkconf.HDFS_CLIENT,
             "spark.shuffle.readHostLocalDisk": "false",
             "spark.hadoop.dfs.replication": os.environ["SPARKNOMAD_REPLICATION"],
+            **_ports(int(os.environ.get("SPARKNOMAD_PORT") or 0)),
         },
     }
     (directory / "cluster.json").write_text(json.dumps(cluster), "utf-8")

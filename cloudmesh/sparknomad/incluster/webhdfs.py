@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,27 +37,43 @@ class WebHdfs:
     """One HDFS, reached through its NameNode's HTTP port.
 
     Args:
-        address: ``host:port`` of the NameNode's HTTP server.
+        address: ``host:port`` of the NameNode's HTTP server, or the URL of what leads there.
         user: the name under which files are made.
         timeout: seconds that one request may take.
         patience: seconds for which a request is tried again while HDFS starts.
+        tls: with the certificate that we show, where there is one.
+        headers: of every request.
     """
 
     def __init__(
-        self, address: str, *, user: str = "spark", timeout: float = 60, patience: float = 60
+        self,
+        address: str,
+        *,
+        user: str = "spark",
+        timeout: float = 60,
+        patience: float = 60,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.address = address
+        self._base = address if "://" in address else f"http://{address}"
+        # By way of the gateway, the NameNode's other pages have a place of their own.
+        self._pages = "/service/hdfs-http" if "://" in address else ""
         self.user = user
         self.timeout = timeout
         self.patience = patience
         # No proxy of the environment may stand between a cluster and its own storage.
-        self._follow = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._stay = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+        handlers = [urllib.request.ProxyHandler({})]
+        secure = [urllib.request.HTTPSHandler(context=tls)] if tls else []
+        self._follow = urllib.request.build_opener(*handlers, *secure)
+        self._stay = urllib.request.build_opener(*handlers, *secure, _NoRedirect)
+        for opener in (self._follow, self._stay):
+            opener.addheaders = list((headers or {}).items())
 
     def _url(self, path: str, operation: str, **query: str) -> str:
         parameters = urllib.parse.urlencode({"op": operation, "user.name": self.user, **query})
         quoted = urllib.parse.quote(path)
-        return f"http://{self.address}/webhdfs/v1{quoted}?{parameters}"
+        return f"{self._base}/webhdfs/v1{quoted}?{parameters}"
 
     def size(self, path: str) -> int | None:
         """The length of a file in bytes, or ``None`` if it is not there."""
@@ -139,8 +156,8 @@ class WebHdfs:
 
     def room(self) -> tuple[int, int]:
         """The bytes that HDFS has in all, and those that are free."""
-        query = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
-        with self._retry("GET", f"http://{self.address}{query}") as answer:
+        query = f"{self._pages}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
+        with self._retry("GET", f"{self._base}{query}") as answer:
             told = json.load(answer)["beans"][0]
         return int(told["Total"]), int(told["Free"])
 

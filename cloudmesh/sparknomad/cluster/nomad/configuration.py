@@ -12,6 +12,8 @@ __all__ = [
     "AGENT_PORTS",
     "DATACENTER",
     "HEARTBEAT_SECONDS",
+    "HOST_PORTS",
+    "SPARK_PORT",
     "TASK_PORTS",
     "host_configuration",
     "local_configuration",
@@ -24,6 +26,12 @@ TASK_PORTS = 500
 
 AGENT_PORTS: Mapping[str, int] = {"http": 4646, "rpc": 4647, "serf": 4648}
 """Nomad's own ports, on hosts."""
+
+HOST_PORTS = (30_000, 32_767)
+"""The first and last port at which tasks on hosts serve; a firewall keeps others from them."""
+
+SPARK_PORT = 32_000
+"""Drivers and executors on hosts choose theirs from here on, Nomad's other tasks below."""
 
 HEARTBEAT_SECONDS = 5
 """A host that was not heard for twice so long is taken for lost."""
@@ -119,6 +127,8 @@ def host_configuration(
             **_client(cluster, "unix:///var/run/docker.sock"),
             "servers": [f"{each.address}:{ports['rpc']}" for each in servers],
             "meta": dict(host.labels),
+            "min_dynamic_port": HOST_PORTS[0],
+            "max_dynamic_port": SPARK_PORT - 1,
         }
         if host.interface:
             client["network_interface"] = host.interface

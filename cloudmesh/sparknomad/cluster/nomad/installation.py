@@ -51,6 +51,10 @@ class Installation(ABC):
         """
 
     @abstractmethod
+    def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
+        """Give Nomad what only this kind of installation's jobs need."""
+
+    @abstractmethod
     def client(self, cluster: NomadCluster) -> Nomad:
         """A client of the cluster's Nomad."""
 
@@ -105,6 +109,9 @@ class ThisMachine(Installation):
             self.context.say,
             services.memory_mb(spec),
         )
+
+    def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
+        """Nothing more."""
 
     def client(self, cluster: NomadCluster) -> Nomad:
         """A client of the cluster's Nomad."""

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.definition import Definition
+from cloudmesh.sparknomad.cluster.nomad.configuration import SPARK_PORT
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.incluster import sparkconf
 
@@ -22,6 +23,7 @@ __all__ = [
     "hcl_variables",
     "job_id",
     "run_job",
+    "service_jobs",
 ]
 
 SERVICE_JOBS = ("hdfs", "spark-master", "spark-worker", "spark-history")
@@ -74,6 +76,11 @@ def _replication(cluster: NomadCluster) -> str:
     return str(min(cluster.workers, 2))
 
 
+def service_jobs(cluster: NomadCluster) -> tuple[str, ...]:
+    """The cluster's own jobs, in the order in which they are started."""
+    return ("gateway", *SERVICE_JOBS) if cluster.hosts else SERVICE_JOBS
+
+
 def cluster_jobs(cluster: NomadCluster, spark: str) -> list[NomadJob]:
     """The cluster's own jobs, in the order in which they are started.
 
@@ -90,7 +97,11 @@ def cluster_jobs(cluster: NomadCluster, spark: str) -> list[NomadJob]:
             "memory_mb": cluster.memory // 1024**2,
         },
     }
-    return [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]
+    jobs = [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]
+    if not cluster.hosts:
+        return jobs
+    plain = {key: value for key, value in shared.items() if key != "conf"}
+    return [_load("gateway", plain), *jobs]
 
 
 def job_id(name: str, definition: Definition, cluster: NomadCluster) -> str:
@@ -110,6 +121,7 @@ def run_job(cluster: NomadCluster, spark: str, definition: Definition) -> NomadJ
             "definition": base64.b64encode(text).decode(),
             "driver_memory_mb": resources["driver"]["memory"] // 1024**2,
             "replication": _replication(cluster),
+            "spark_port": SPARK_PORT if cluster.hosts else 0,
             "infrastructure_retries": definition.document["retries"]["infrastructure"],
         },
     )

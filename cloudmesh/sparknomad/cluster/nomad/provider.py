@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
 from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads, vault
+from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts, host_records
 from cloudmesh.sparknomad.cluster.nomad.installation import Installation, ThisMachine
@@ -31,7 +32,7 @@ from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.compute.inventory import expand
 from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
 from cloudmesh.sparknomad.incluster.staged import Catalog
-from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
+from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
     ClusterStorage,
@@ -206,6 +207,7 @@ class NomadProvider(ClusterProvider):
         cluster = installation.ensure(spec, cluster, runtime, deadline)
         nomad = installation.client(cluster)
         agent.put_secret(nomad, cluster, deadline)
+        installation.prepare(cluster, nomad)
         self._register_all(nomad, cluster, deadline)
 
     def _register_all(self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:
@@ -222,23 +224,15 @@ class NomadProvider(ClusterProvider):
     def _prepare_hdfs(self, nomad: Nomad, deadline: Deadline) -> None:
         self.context.say("waiting for the cluster's HDFS")
 
+        access = Access(nomad)
+
         def ready() -> bool:
-            return services.live_datanodes(nomad) > 0
+            return services.live_datanodes(access) > 0
 
         wait_until(ready, "HDFS and its first DataNode", deadline, interval=0.2)
-        hdfs = self._hdfs(nomad)
+        hdfs = access.hdfs()
         for path in uploads.DIRECTORIES:
             hdfs.make_directory(path)
-
-    @staticmethod
-    def _hdfs(nomad: Nomad) -> WebHdfs:
-        addresses = nomad.service("hdfs-http")
-        if not addresses:
-            raise UnreachableError(
-                "The cluster's HDFS is not there.",
-                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
-            )
-        return WebHdfs(addresses[0], patience=30)
 
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:
         directory = self._directory(spec.cluster)
@@ -300,19 +294,10 @@ class NomadProvider(ClusterProvider):
         return self._installation(name, cluster).leftovers(cluster)
 
     def _storage(self, cluster: str) -> ClusterStorage:
-        nomad = self._nomad(cluster)
-        found = [nomad.service(name) for name in ("hdfs", "hdfs-http")]
-        if not all(found):
-            raise UnreachableError(
-                f"The HDFS of cluster {cluster!r} does not answer.",
-                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
-            )
-        return ClusterStorage(f"hdfs://{found[0][0]}/sparknomad/", f"http://{found[1][0]}")
+        return Access(self._nomad(cluster)).storage(cluster)
 
     def _staged(self, cluster: str) -> Catalog:
-        storage = self._storage(cluster)
-        address = storage.endpoint.removeprefix("http://")
-        return Catalog(WebHdfs(address, patience=10), "/sparknomad/staged")
+        return Catalog(Access(self._nomad(cluster)).hdfs(patience=10), "/sparknomad/staged")
 
     # runs
 
@@ -324,7 +309,7 @@ class NomadProvider(ClusterProvider):
         nomad = self._nomad(spec.cluster)
         definition = build_definition(submission.job)
         job = run_job(cluster, cluster.spark, definition)
-        hdfs = self._hdfs(nomad)
+        hdfs = Access(nomad).hdfs()
         try:
             uploads.bring(hdfs, definition, submission)
             payload = uploads.payload(hdfs, self._directory(spec.cluster), submission)

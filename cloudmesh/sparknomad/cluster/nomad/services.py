@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, tasks_of
-from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS
+from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS, service_jobs
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
-from cloudmesh.sparknomad.incluster.direct import get_json
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.specs import ClusterSpec
 
 __all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb"]
 
-_SECONDS = 5
 _ENDPOINTS = {
     "spark-master": ("Spark master", "spark://{}"),
     "spark-master-ui": ("Spark master UI", "http://{}"),
@@ -32,40 +31,31 @@ def memory_mb(spec: ClusterSpec) -> int:
     return 3 * 768 + spec.workers * worker + 2 * 1768
 
 
-def live_datanodes(nomad: Nomad) -> int:
+def live_datanodes(access: Access) -> int:
     """How many DataNodes the NameNode can write to."""
-    query = "Hadoop:service=NameNode,name=FSNamesystem"
-    for address in nomad.service("hdfs-http"):
-        try:
-            beans = get_json(f"http://{address}/jmx?qry={query}", _SECONDS)["beans"]
-            status = get_json(
-                f"http://{address}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo", _SECONDS
-            )
-            safe_mode = status["beans"][0].get("Safemode") if status["beans"] else "?"
-            if beans and not safe_mode:
-                return int(beans[0]["NumLiveDataNodes"])
-        except (OSError, ValueError, KeyError, IndexError):
-            continue
-    return 0
+    query = "/jmx?qry=Hadoop:service=NameNode,name="
+    try:
+        beans = access.json("hdfs-http", f"{query}FSNamesystem")["beans"]
+        status = access.json("hdfs-http", f"{query}NameNodeInfo")["beans"]
+        safe_mode = status[0].get("Safemode") if status else "?"
+        return int(beans[0]["NumLiveDataNodes"]) if beans and not safe_mode else 0
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0
 
 
-def _live_workers(nomad: Nomad) -> int:
-    for address in nomad.service("spark-master-ui"):
-        try:
-            return int(get_json(f"http://{address}/json/", _SECONDS)["aliveworkers"])
-        except (OSError, ValueError, KeyError):
-            continue
-    return 0
+def _live_workers(access: Access) -> int:
+    try:
+        return int(access.json("spark-master-ui", "/json/")["aliveworkers"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
-def _history_answers(nomad: Nomad) -> bool:
+def _history_answers(access: Access) -> bool:
     """Whether the History Server serves: Nomad lists a service before its port is open."""
-    for address in nomad.service("spark-history"):
-        try:
-            return bool(get_json(f"http://{address}/api/v1/version", _SECONDS))
-        except (OSError, ValueError):
-            continue
-    return False
+    try:
+        return bool(access.json("spark-history", "/api/v1/version"))
+    except (OSError, ValueError):
+        return False
 
 
 def cluster_status(
@@ -116,17 +106,18 @@ def _serving_status(
         list(agents),
         [f"{each.name}: {each.detail}" for each in agents if not each.healthy],
     )
-    for job in SERVICE_JOBS:
+    access = Access(nomad)
+    for job in service_jobs(cluster):
         found, problem = _job_parts(nomad, job)
         parts += found
         if problem:
             problems.append(problem)
-    workers, datanodes = _live_workers(nomad), live_datanodes(nomad)
+    workers, datanodes = _live_workers(access), live_datanodes(access)
     if workers != cluster.workers:
         problems.append(f"{workers} of {cluster.workers} workers are there")
     if datanodes < min(cluster.workers, 1):
         problems.append("HDFS has no DataNode")
-    if not _history_answers(nomad):
+    if not _history_answers(access):
         problems.append("the History Server does not answer")
     endpoints = _endpoints(nomad, cluster)
     state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
@@ -185,7 +176,7 @@ def _endpoints(nomad: Nomad, cluster: NomadCluster) -> dict[str, str]:
 
 def logs(nomad: Nomad) -> Iterator[tuple[str, bytes]]:
     """The last output of every server of the cluster."""
-    for job in SERVICE_JOBS:
+    for job in ("gateway", *SERVICE_JOBS):
         try:
             allocations = nomad.allocations(job)
         except ClusterError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ class HdfsStorage(Storage):
 
     kind = "hdfs"
     extra = "hdfs"
-    options = frozenset({"user"})
+    options = frozenset({"user", "certificate", "key", "token_file"})
     renames = True
     longest_name = 7999
 
@@ -38,14 +39,24 @@ class HdfsStorage(Storage):
                 "done from this machine goes through WebHDFS.",
             )
         parts = urlsplit(self.profile.endpoint)
-        return WebHDFS(
+        options = self.profile.options
+        shown = options.get("certificate")
+        filesystem = WebHDFS(
             parts.hostname,
             parts.port or 9870,
-            user=self.profile.options.get("user"),
+            user=options.get("user"),
             use_https=parts.scheme == "https",
+            session_cert=(shown, options["key"]) if shown else None,
+            session_verify=self.profile.ca or True,
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        # No proxy of the environment may stand between us and a cluster.
+        filesystem.session.trust_env = not shown
+        if options.get("token_file"):
+            token = Path(options["token_file"]).read_text("utf-8").strip()
+            filesystem.session.headers["X-Nomad-Token"] = token
+        return filesystem
 
     def _path(self, url: StorageURL) -> str:
         return f"/{url.path}".rstrip("/") or "/"

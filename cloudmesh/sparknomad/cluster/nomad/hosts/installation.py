@@ -14,7 +14,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
-from cloudmesh.sparknomad.cluster.nomad.configuration import AGENT_PORTS, host_configuration
+from cloudmesh.sparknomad.cluster.nomad.configuration import (
+    AGENT_PORTS,
+    HOST_PORTS,
+    host_configuration,
+)
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
@@ -125,6 +129,7 @@ class Hosts(Installation):
             facts, hosts = await self._look(shells, hosts, cluster, goods)
             hosts = self._judge(spec, hosts)
             cluster = cluster.changed(hosts=hosts).write(self.directory)
+            hosts = self._judge(spec, _noted(hosts, await self._claim(cluster, shells)))
             needs = {
                 host.name: wanted(goods, facts[host.name], worker=host.worker)
                 for host in hosts
@@ -194,6 +199,22 @@ class Hosts(Installation):
             seen.append(host)
         return found, tuple(seen)
 
+    async def _claim(
+        self, cluster: NomadCluster, shells: Mapping[str, Shell]
+    ) -> dict[str, Exception]:
+        """Mark the hosts as ours, before anything is done to them."""
+        place = PurePosixPath(cluster.directory)
+        words = script(
+            "claim", directory=str(place.parent), cluster=self.name, identity=cluster.identity
+        )
+
+        async def claim(host: Host) -> str:
+            return await shells[host.name].run(words, name="claiming it")
+
+        free = [_host(record) for record in cluster.hosts if not record.problem]
+        answers = await each_host(free, claim)
+        return {name: error for name, error in answers.items() if isinstance(error, Exception)}
+
     def _judge(self, spec: ClusterSpec, hosts: tuple[HostRecord, ...]) -> tuple[HostRecord, ...]:
         """Go on without the hosts that failed, if the spec allows that.
 
@@ -236,12 +257,38 @@ class Hosts(Installation):
             interval=0.1,
         )  # fmt: skip
         await asyncio.to_thread(nomad.bootstrap)
+        await self._protect(cluster, shells)
         if rest:
             self.context.say(f"starting Nomad on {len(rest)} more hosts")
             hosts = _noted(hosts, await self._start(cluster, shells, rest))
         hosts = await self._joined(spec, nomad, hosts, cluster.driver, deadline)
         hosts = self._judge(spec, hosts)
         return cluster.changed(hosts=hosts).write(self.directory)
+
+    async def _protect(self, cluster: NomadCluster, shells: Mapping[str, Shell]) -> None:
+        """Let only the cluster's hosts reach what its tasks serve."""
+        if not cluster.firewall:
+            return
+        serving = [host for host in cluster.hosts if not host.problem]
+        rules = script(
+            "firewall",
+            chain=_chain(cluster),
+            hosts=" ".join(host.address for host in serving),
+            ports=":".join(map(str, HOST_PORTS)),
+        )
+
+        async def protect(host: Host) -> str:
+            return await shells[host.name].run(rules, name="setting up the firewall")
+
+        answers = await each_host([_host(record) for record in serving], protect)
+        bad = {name: error for name, error in answers.items() if isinstance(error, Exception)}
+        if bad:
+            listed = "; ".join(f"{name}: {_failed(name, error)}" for name, error in bad.items())
+            raise ClusterError(
+                f"Spark and HDFS could not be closed to others: {listed}",
+                hint="Install iptables there, or say firewall: false in the spec where the "
+                "network itself keeps others out.",
+            )
 
     async def _start(
         self, cluster: NomadCluster, shells: Mapping[str, Shell], hosts: Sequence[HostRecord]
@@ -269,7 +316,6 @@ class Hosts(Installation):
         signed = self._authority.issue(f"host-{host.name}", role, [host.address, host.name])
         configuration = host_configuration(cluster, host, cluster.servers, place)
         return {
-            f"{place}/id": cluster.identity.encode(),
             f"{place}/agent.json": json.dumps(configuration, indent=1, sort_keys=True).encode(),
             f"{place}/agent.sh": text("agent").encode(),
             f"{place}/keeper.sh": text("keeper").encode(),
@@ -314,6 +360,18 @@ class Hosts(Installation):
             )
             for host in hosts
         )
+
+    def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
+        """Give the gateway its certificate: it may run on any host."""
+        places = [place for host in cluster.hosts for place in (host.address, host.name)]
+        signed = self._authority.issue("gateway", "gateway", places)
+        items = {
+            "cert": signed.certificate.read_text("utf-8"),
+            "key": signed.key.read_text("utf-8"),
+            "ca": signed.authority.read_text("utf-8"),
+        }
+        nomad.put_variable("nomad/jobs/gateway", items)
+        write_private(self.directory / "tls" / "token", cluster.token)
 
     # use
 
@@ -386,10 +444,14 @@ class Hosts(Installation):
             shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _remove(self, cluster: NomadCluster) -> list[str]:
-        values = {"directory": str(PurePosixPath(cluster.directory).parent), "cluster": self.name}
+        values = {
+            "directory": str(PurePosixPath(cluster.directory).parent),
+            "cluster": self.name,
+            "identity": cluster.identity,
+        }
         # Every agent first: one that still runs would start elsewhere what is ended here.
         stop = script("stop", **values)
-        remove = script("remove", **values, chain=f"SPARKNOMAD-{cluster.identity[:8]}")
+        remove = script("remove", **values, chain=_chain(cluster))
         async with AsyncExitStack() as stack:
             shells, hosts = await self._enter(stack, cluster.hosts)
             reached = [_host(record) for record in hosts if record.name in shells]
@@ -414,6 +476,10 @@ class Hosts(Installation):
         if cluster:
             return [f"host {host.name}: not removed yet" for host in cluster.hosts]
         return [f"directory {self.directory}"] if self.directory.exists() else []
+
+
+def _chain(cluster: NomadCluster) -> str:
+    return f"SPARKNOMAD-{cluster.identity[:8]}"
 
 
 def _noted(

@@ -45,6 +45,12 @@ variable "replication" {
   default     = "1"
 }
 
+variable "spark_port" {
+  description = "Where the ports of driver and executors begin; 0 for any."
+  type        = number
+  default     = 0
+}
+
 variable "infrastructure_retries" {
   description = "How often a killed driver is started again."
   type        = number
@@ -133,6 +139,7 @@ job "job" {
       env = merge(var.environment, {
         SPARKNOMAD_HOST        = "${NOMAD_HOST_IP_ui}"
         SPARKNOMAD_REPLICATION = var.replication
+        SPARKNOMAD_PORT        = var.spark_port
         SPARKNOMAD_NOMAD       = "${attr.unique.advertise.address}"
       })
 

@@ -39,6 +39,11 @@ locals {
 job "spark-master" {
   type = "service"
 
+  # exec enters the image by the agent's configuration: only this tells that it is another.
+  meta {
+    rootfs = var.rootfs
+  }
+
   # Without a deployment to wait for, a cluster can be scaled while it comes up.
   update {
     max_parallel = 0

@@ -1,7 +1,9 @@
 # Ends and removes what a stopped agent has left; tells what is still there, a line each.
-# Reads: directory, cluster.
+# Reads: directory, cluster, identity, chain.
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 place="$directory/$cluster"
+# Another operator's cluster of this name is none of ours.
+[ -f "$place/id" ] && [ "$(cat "$place/id")" != "$identity" ] && exit 0
 data="$place/data"
 ids=$( { ls "$data/alloc" 2>/dev/null; cat "$place/allocations" 2>/dev/null; } | awk 'length($0) == 36' | sort -u)
 [ -d "$place" ] && echo "$ids" >"$place/allocations"

@@ -1,6 +1,8 @@
-# Stops the agent; its tasks go on. Reads: directory, cluster.
+# Stops the agent; its tasks go on. Reads: directory, cluster, identity.
 export PATH="$PATH:/usr/sbin:/sbin"
 place="$directory/$cluster"
+# Another operator's cluster of this name is none of ours.
+[ -f "$place/id" ] && [ "$(cat "$place/id")" != "$identity" ] && exit 0
 [ -d "$place" ] || exit 0
 cd "$place" || exit 1
 unit="sparknomad-$cluster.service"

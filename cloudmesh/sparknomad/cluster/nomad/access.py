@@ -1,0 +1,116 @@
+"""Reaching a cluster's own servers: directly on this machine, else by the cluster's gateway."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
+from cloudmesh.sparknomad.errors import UnreachableError
+from cloudmesh.sparknomad.incluster.direct import get_json
+from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
+from cloudmesh.sparknomad.model import ClusterStorage
+
+__all__ = ["Access"]
+
+_SECONDS = 5
+_HINT = "See `cms sparknomad cluster status`; deploy the cluster again."
+
+
+class Access:
+    """The servers of one cluster.
+
+    Args:
+        nomad: knows their addresses, our token, and our certificate if there is one.
+    """
+
+    def __init__(self, nomad: Nomad) -> None:
+        self.nomad = nomad
+
+    def address(self, service: str) -> str:
+        """The address of a service, or an empty string."""
+        found = self.nomad.service(service)
+        return found[0] if found else ""
+
+    def url(self, service: str) -> str:
+        """Where a service's pages are for us; empty if it is not there."""
+        if not self.nomad.certificate:
+            address = self.address(service)
+            return f"http://{address}" if address else ""
+        gateway = self.address("gateway")
+        return f"https://{gateway}/service/{service}" if gateway else ""
+
+    def json(self, service: str, path: str) -> Any:
+        """What a service answers.
+
+        Raises:
+            OSError: if it does not answer.
+            ValueError: if that is no JSON.
+        """
+        url = self.url(service)
+        if not url:
+            raise ConnectionError(f"there is no {service}")
+        if not self.nomad.certificate:
+            return get_json(url + path, _SECONDS)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=_tls(self.nomad.certificate)),
+        )
+        request = urllib.request.Request(url + path, headers=self._headers)
+        with opener.open(request, timeout=_SECONDS) as answer:
+            return json.load(answer)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"X-Nomad-Token": self.nomad.token}
+
+    def hdfs(self, patience: float = 30) -> WebHdfs:
+        """The cluster's HDFS.
+
+        Args:
+            patience: seconds for which requests are tried again.
+
+        Raises:
+            UnreachableError: if nothing of it is there.
+        """
+        shown = self.nomad.certificate
+        address = self.address("gateway" if shown else "hdfs-http")
+        if not address:
+            raise UnreachableError("The cluster's HDFS is not there.", hint=_HINT)
+        if not shown:
+            return WebHdfs(address, patience=patience)
+        return WebHdfs(
+            f"https://{address}", patience=patience, tls=_tls(shown), headers=self._headers
+        )
+
+    def storage(self, name: str) -> ClusterStorage:
+        """Where the cluster's HDFS is for Hadoop, and for us.
+
+        Args:
+            name: of the cluster.
+
+        Raises:
+            UnreachableError: if it is not there.
+        """
+        shown = self.nomad.certificate
+        inside, outside = self.address("hdfs"), self.address("gateway" if shown else "hdfs-http")
+        if not inside or not outside:
+            raise UnreachableError(f"The HDFS of cluster {name!r} does not answer.", hint=_HINT)
+        url = f"hdfs://{inside}/sparknomad/"
+        if not shown:
+            return ClusterStorage(url, f"http://{outside}")
+        options = {
+            "certificate": str(shown.certificate),
+            "key": str(shown.key),
+            "token_file": str(shown.certificate.with_name("token")),
+        }
+        return ClusterStorage(url, f"https://{outside}", str(shown.authority), options)
+
+
+def _tls(shown: Certificate) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(shown.authority))
+    context.load_cert_chain(shown.certificate, shown.key)
+    return context

@@ -1,0 +1,312 @@
+"""The one way into a cluster's HDFS and pages from outside: HTTPS with a certificate and a token.
+
+``gateway.py`` forwards to the services that Nomad tells in ``local/services.json``. Whoever
+connects shows a certificate of the cluster's authority, and each request a Nomad token, whose
+rights decide what it may do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+__all__ = ["Gateway", "Rights", "main", "rights_of"]
+
+_PAGES = ("spark-master-ui", "spark-history", "hdfs-http")
+_HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding")
+_KEPT_SECONDS, _SECONDS, _BLOCK = 30.0, 60.0, 256 * 1024
+_PLACES_KEPT = 10_000
+_SUBMITTED = re.compile(r"/webhdfs/v1/sparknomad/(artifacts|inputs|outputs)(/|$)")
+_READ = re.compile(r"/webhdfs/v1/sparknomad(/|$)")
+
+
+class Rights:
+    """What a token may do.
+
+    Args:
+        kind: ``operator``, ``submitter``, ``reader``, or empty for nothing at all.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def allow(self, method: str, path: str) -> bool:
+        """Whether a request is within them; `path` is that of the service itself."""
+        if ".." in path.split("/"):
+            return False
+        if self.kind == "operator":
+            return True
+        hdfs = path.startswith("/webhdfs/")
+        if method in ("GET", "HEAD"):
+            return self.kind in ("submitter", "reader") and (not hdfs or bool(_READ.match(path)))
+        return self.kind == "submitter" and bool(_SUBMITTED.match(path))
+
+
+def rights_of(token: Mapping[str, Any]) -> Rights:
+    """The rights of a token, as Nomad tells of it."""
+    if token.get("Type") == "management":
+        return Rights("operator")
+    policies = token.get("Policies") or ()
+    for kind in ("operator", "submitter", "reader"):
+        if f"sparknomad-{kind}" in policies:
+            return Rights(kind)
+    return Rights("")
+
+
+class Gateway(ThreadingHTTPServer):
+    """The server.
+
+    Args:
+        address: host and port to listen at.
+        services: tells the addresses of the cluster's services.
+        ask: tells what Nomad knows of a token; ``None`` for one that it does not know.
+        context: with our certificate, asking for the other side's.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        services: Callable[[], Mapping[str, str]],
+        ask: Callable[[str], Mapping[str, Any] | None],
+        context: ssl.SSLContext,
+    ) -> None:
+        super().__init__(address, _Handler)
+        self.services = services
+        self._ask = ask
+        self._context = context
+        self._guard = threading.Lock()
+        self._known: dict[str, tuple[float, Rights]] = {}
+        self._places: dict[str, None] = {}
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the request's own thread: a slow handshake holds nobody else."""
+        request.settimeout(_SECONDS)
+        with self._context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever has no certificate, or goes away, is no reason for a traceback."""
+
+    def rights(self, token: str) -> Rights:
+        """What a token may do; Nomad is asked about each once in a while."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        with self._guard:
+            known = self._known.get(key)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        told = self._ask(token) if token else None
+        rights = rights_of(told) if told else Rights("")
+        with self._guard:
+            if len(self._known) > 1000:
+                self._known.clear()
+            self._known[key] = (time.monotonic() + _KEPT_SECONDS, rights)
+        return rights
+
+    def note_place(self, place: str) -> None:
+        """Remember a DataNode that the NameNode has sent somebody to."""
+        with self._guard:
+            if len(self._places) > _PLACES_KEPT:
+                self._places.clear()
+            self._places[place] = None
+
+    def is_place(self, place: str) -> bool:
+        """Whether requests may be sent on to there."""
+        with self._guard:
+            return place in self._places
+
+
+class _Limited:
+    """The body of a request, as http.client reads it."""
+
+    def __init__(self, stream: Any, length: int) -> None:
+        self._stream = stream
+        self._left = length
+
+    def read(self, size: int = _BLOCK) -> bytes:
+        data: bytes = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _SECONDS
+    server: Gateway
+
+    def _serve(self) -> None:
+        target = self._target()
+        if target is None:
+            self._refuse(404, "there is no such service")
+            return
+        place, path = target
+        rights = self.server.rights(self.headers.get("X-Nomad-Token", ""))
+        if not rights.allow(self.command, urlsplit(path).path):
+            code = 403 if rights.kind else 401
+            self._refuse(code, "this token may not do that" if rights.kind else "no valid token")
+            return
+        if self.headers.get("Transfer-Encoding"):
+            self._refuse(411, "tell the length of what you send")
+            return
+        try:
+            self._forward(place, path)
+        except (OSError, http.client.HTTPException) as error:
+            self.close_connection = True
+            self._refuse(502, f"the service does not answer: {type(error).__name__}")
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815
+
+    def _target(self) -> tuple[str, str] | None:
+        """Where a request goes, and by which path there."""
+        parts = self.path.split("/", 3)
+        if self.path.startswith("/webhdfs/"):
+            place = self.server.services().get("hdfs-http")
+            return (place, _as_spark(self.path)) if place else None
+        if len(parts) == 4 and parts[1] == "to" and self.server.is_place(parts[2]):
+            return parts[2], _as_spark("/" + parts[3])
+        if len(parts) == 4 and parts[1] == "service" and parts[2] in _PAGES:
+            place = self.server.services().get(parts[2])
+            if place and not parts[3].startswith("webhdfs/"):
+                return place, "/" + parts[3]
+        return None
+
+    def _forward(self, place: str, path: str) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in (*_HOP, "host", "x-nomad-token", "cookie", "authorization")
+        }
+        connection = http.client.HTTPConnection(place, timeout=_SECONDS)
+        try:
+            body = _Limited(self.rfile, length) if length else None
+            connection.request(self.command, path, body=body, headers=headers)
+            self._answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def _answer(self, answer: http.client.HTTPResponse) -> None:
+        self.send_response(answer.status)
+        length = answer.getheader("Content-Length")
+        body = None
+        if "noredirect=true" in self.path and answer.status == 200:
+            body = self._rewritten(answer.read())
+            length = str(len(body))
+        for name, value in answer.getheaders():
+            lower = name.lower()
+            if lower == "location":
+                self.send_header(name, self._through(value))
+            elif lower not in (*_HOP, "content-length", "set-cookie", "server", "date"):
+                self.send_header(name, value)
+        if length is None:
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if body is not None:
+            self.wfile.write(body)
+            return
+        while block := answer.read(_BLOCK):
+            self.wfile.write(block)
+
+    def _rewritten(self, body: bytes) -> bytes:
+        """WebHDFS tells where to send a file also in JSON."""
+        try:
+            told = json.loads(body)
+        except ValueError:
+            return body
+        if isinstance(told, dict) and isinstance(told.get("Location"), str):
+            told["Location"] = self._through(told["Location"])
+            return json.dumps(told).encode()
+        return body
+
+    def _through(self, location: str) -> str:
+        """The same place, by way of here."""
+        parts = urlsplit(location)
+        if not parts.netloc:
+            return location
+        self.server.note_place(parts.netloc)
+        here = self.headers.get("Host", "")
+        path = urlunsplit(("", "", parts.path, parts.query, ""))
+        return f"https://{here}/to/{parts.netloc}{path}"
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self.close_connection = True
+        self.send_error(code, reason)
+
+    def log_message(self, format: str, *_: object) -> None:
+        """Nobody reads it; it would hold names of files."""
+
+
+def _as_spark(path: str) -> str:
+    """HDFS knows one user, whatever the caller says."""
+    parts = urlsplit(path)
+    pairs = [pair for pair in parse_qsl(parts.query, True) if pair[0] not in ("user.name", "doas")]
+    query = urlencode([*pairs, ("user.name", "spark")])
+    return urlunsplit(("", "", parts.path, query, ""))
+
+
+class _Socket(http.client.HTTPConnection):
+    """HTTP over the socket by which Nomad serves its API to a task."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(str(Path(os.environ["NOMAD_SECRETS_DIR"]) / "api.sock"))
+
+
+def _ask_nomad(token: str) -> Mapping[str, Any] | None:
+    connection = _Socket("localhost")
+    try:
+        headers = {"X-Nomad-Token": token}
+        connection.request("GET", "/v1/acl/token/self", headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        told: dict[str, Any] | None = json.loads(content) if answer.status == 200 else None
+        return told
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _services() -> Mapping[str, str]:
+    local = Path(os.environ["NOMAD_TASK_DIR"]) / "services.json"
+    told: dict[str, str] = json.loads(local.read_text("utf-8"))
+    return told
+
+
+def _tls(secrets: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(secrets / "cert.pem", secrets / "key.pem")
+    context.load_verify_locations(secrets / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def main() -> None:
+    """Serve for ever."""
+    address = (os.environ["SPARKNOMAD_HOST"], int(os.environ["NOMAD_PORT_https"]))
+    secrets = Path(os.environ["NOMAD_SECRETS_DIR"])
+    Gateway(address, _services, _ask_nomad, _tls(secrets)).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""A cluster on several hosts, reached by SSH: namespaces of this machine with a network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from acceptance.conftest import Command, Done, ended
+from lab import Lab, lab
+from needs import require
+
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
+from cloudmesh.sparknomad.model import ImageRecord
+
+pytestmark = pytest.mark.nomad
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SPARK_PORTS = range(30_000, 32_768)
+
+
+@dataclass(frozen=True)
+class Rack:
+    """Three hosts, and a command that has deployed a cluster on them."""
+
+    lab: Lab
+    command: Command
+
+    @property
+    def directory(self) -> Path:
+        return self.command.home / ".cloudmesh/sparknomad/clusters/rack"
+
+    @property
+    def nomad(self) -> str:
+        return f"https://{self.lab.hosts[0].address}:4646"
+
+    def spec(self, **changes: Any) -> Path:
+        """A spec of these hosts."""
+        hosts = [
+            {
+                "host": host.address,
+                "user": "root",
+                "key": str(self.lab.key),
+                "host_key": host.known_host,
+            }
+            for host in self.lab.hosts
+        ]
+        fields = {"cluster": "rack", "workers": 2, "memory": "1g", "driver": "exec"}
+        path = self.command.home / "rack.yaml"
+        path.write_text(yaml.safe_dump({**fields, "hosts": hosts, **changes}))
+        return path
+
+    def deploy(self, *more: str, **changes: Any) -> Done:
+        return self.command("cluster", "deploy", f"--spec={self.spec(**changes)}", *more)
+
+
+@pytest.fixture(scope="module")
+def rack(
+    root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rack]:
+    for program in ("sshd", "ip", "nsenter", "iptables"):
+        require(shutil.which(program) or Path("/usr/sbin", program).exists(), program)
+    home = tmp_path_factory.mktemp("rack home")
+    with lab(tmp_path_factory.mktemp("hosts"), 3) as hosts, ended(Command(home, cache)) as command:
+        made = Rack(hosts, command)
+        done = made.deploy()
+        assert done.code == 0, done
+        yield made
+        nothing_is_left_after_destroy(made)
+
+
+def nothing_is_left_after_destroy(rack: Rack) -> None:
+    rack.command.ok("cluster", "destroy", "rack", "--force")
+    for host in rack.lab.hosts:
+        assert [path.name for path in host.state.iterdir()] == []
+        running = host.run("ps", "-eo", "args")
+        assert "nomad" not in running and "java" not in running, running
+        assert "sparknomad" not in host.run("cat", "/proc/self/mounts").replace(
+            " /var/lib/sparknomad ", " "
+        )
+        assert "SPARKNOMAD" not in host.run("/usr/sbin/iptables", "-S")
+    assert not rack.directory.exists()
+
+
+def test_every_host_has_joined_with_its_role(rack: Rack) -> None:
+    status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+    assert (status["state"], status["workers"]) == ("running", 2)
+    hosts = [part for part in status["components"] if part["kind"] == "host"]
+    assert [(part["name"], part["healthy"], part["detail"]) for part in hosts] == [
+        (rack.lab.hosts[0].address, True, "server and worker"),
+        (rack.lab.hosts[1].address, True, "worker"),
+        (rack.lab.hosts[2].address, True, "worker"),
+    ]
+
+
+def test_workers_are_on_hosts_of_their_own(rack: Rack) -> None:
+    endpoints = rack.command.ok("cluster", "ui", "rack", "--output=json").json()
+    places = [url for name, url in endpoints.items() if name.startswith("Spark worker UI")]
+    assert len({url.rpartition(":")[0] for url in places}) == 2
+
+
+def test_a_job_runs_with_files_of_this_machine(rack: Rack) -> None:
+    words = rack.command.home / "words.txt"
+    words.write_text("to be or not to be\n")
+    out = rack.command.home / "counted"
+    job = ("job", "run", str(EXAMPLES / "wordcount.py"), "--cluster=rack")
+    done = rack.command.ok(*job, "--param", f"input={words}", "--param", f"output={out}")
+    assert done.out.splitlines()[0] == "     2  be"
+    assert (out / "_SUCCESS").exists()
+    report = rack.command.ok("job", "report", done.err.split("run ")[1].split()[0]).out
+    assert "succeeded" in report
+
+
+def test_the_clusters_storage_is_reached_from_outside(rack: Rack) -> None:
+    source = rack.command.home / "some file"
+    source.write_bytes(b"x" * 3_000_000)
+    storage = ("storage",)
+    rack.command.ok(*storage, "put", str(source), "cluster:inputs/some file", "--cluster=rack")
+    listed = rack.command.ok(*storage, "list", "cluster:inputs/", "--cluster=rack").out
+    assert "some file" in listed
+    back = rack.command.home / "back"
+    rack.command.ok(*storage, "get", "cluster:inputs/some file", str(back), "--cluster=rack")
+    assert back.read_bytes() == source.read_bytes()
+
+
+def test_deploying_again_sends_nothing_and_starts_nothing(rack: Rack) -> None:
+    before = {host.name: host.run("pgrep", "-x", "nomad").split() for host in rack.lab.hosts}
+    done = rack.deploy()
+    assert done.code == 0, done
+    assert "sending" not in done.err
+    after = {host.name: host.run("pgrep", "-x", "nomad").split() for host in rack.lab.hosts}
+    assert after == before
+
+
+def answering(address: str) -> set[int]:
+    """The ports that accept a connection from outside of the cluster's network."""
+
+    def is_open(port: int) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.3)
+            return probe.connect_ex((address, port)) == 0
+
+    ports = [22, 80, 443, *range(4640, 4660), *SPARK_PORTS]
+    with ThreadPoolExecutor(256) as pool:
+        return {port for port, found in zip(ports, pool.map(is_open, ports), strict=True) if found}
+
+
+def test_nothing_answers_from_outside_without_a_certificate(rack: Rack) -> None:
+    found: set[int] = set()
+    for host in rack.lab.hosts:
+        open_ports = answering(host.address) - {22}
+        found |= open_ports
+        for port in open_ports:
+            context = ssl.create_default_context(cafile=str(rack.directory / "tls/ca.pem"))
+            with pytest.raises((ssl.SSLError, OSError)):
+                opener = urllib.request.build_opener(
+                    urllib.request.HTTPSHandler(context=context),
+                    urllib.request.ProxyHandler({}),
+                )
+                opener.open(f"https://{host.address}:{port}/v1/agent/self", timeout=10)
+    assert found == {4646, 4649}
+
+
+def asked(rack: Rack, url: str, authority: Authority, token: str = "") -> int:
+    """The HTTP status of a request with a certificate of some authority."""
+    shown = authority.issue("operator", "cli")
+    context = ssl.create_default_context(cafile=str(rack.directory / "tls/ca.pem"))
+    context.load_cert_chain(shown.certificate, shown.key)
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})
+    )
+    request = urllib.request.Request(url, headers={"X-Nomad-Token": token} if token else {})
+    try:
+        with opener.open(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_certificate_alone_opens_nothing(rack: Rack, tmp_path: Path) -> None:
+    ours = Authority(rack.directory / "tls", "rack")
+    token = json.loads((rack.directory / "cluster.json").read_text())["token"]
+    gateway = next(
+        f"https://{host.address}:4649"
+        for host in rack.lab.hosts
+        if 4649 in answering_few(host.address)
+    )
+    assert asked(rack, f"{rack.nomad}/v1/jobs", ours) == 403
+    assert asked(rack, f"{rack.nomad}/v1/jobs", ours, token) == 200
+    listing = f"{gateway}/webhdfs/v1/sparknomad?op=LISTSTATUS"
+    assert asked(rack, listing, ours) == 401
+    assert asked(rack, listing, ours, "00000000-0000-0000-0000-000000000000") == 401
+    assert asked(rack, listing, ours, token) == 200
+    assert asked(rack, f"{gateway}/to/127.0.0.1:22/webhdfs/v1/x", ours, token) == 404
+    assert asked(rack, f"{gateway}/service/nomad/v1/jobs", ours, token) == 404
+    other = Authority(tmp_path, "rack")
+    other.ensure()
+    for url in (f"{rack.nomad}/v1/jobs", listing):
+        with pytest.raises((ssl.SSLError, OSError)):
+            asked(rack, url, other, token)
+
+
+def answering_few(address: str) -> set[int]:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return {4649} if probe.connect_ex((address, 4649)) == 0 else set()
+
+
+def test_secrets_stay_where_they_are_needed(rack: Rack) -> None:
+    authority = (rack.directory / "tls/ca-key.pem").read_text()
+    token = json.loads((rack.directory / "cluster.json").read_text())["token"]
+    for number, host in enumerate(rack.lab.hosts):
+        place = host.state / "rack"
+        for path in (place / "agent.json", *(place / "tls").iterdir()):
+            assert path.stat().st_mode & 0o077 == 0, path
+            assert authority not in path.read_text()
+        assert token not in (place / "agent.json").read_text()
+        assert ("encrypt" in (place / "agent.json").read_text()) == (number == 0)
+
+
+def test_a_host_that_was_off_joins_again_by_a_deploy(rack: Rack) -> None:
+    host = rack.lab.hosts[2]
+    host.power_off()
+    try:
+        done = rack.deploy("--timeout=60s")
+        assert done.code == 1
+        assert f"{host.address}: is not reached by SSH" in done.err
+        status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+        mine = next(part for part in status["components"] if part["name"] == host.address)
+        assert not mine["healthy"]
+    finally:
+        host.boot()
+    assert rack.deploy().code == 0
+    give_up = time.monotonic() + 60
+    while True:
+        status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+        if status["state"] == "running":
+            break
+        assert time.monotonic() < give_up, status
+        time.sleep(0.5)
+
+
+def test_a_second_operator_is_told_that_the_hosts_are_taken(
+    rack: Rack, tmp_path: Path, cache: Path
+) -> None:
+    other = Rack(rack.lab, Command(tmp_path, cache))
+    done = other.deploy()
+    assert done.code == 1
+    assert "a cluster of this name was deployed there from elsewhere" in done.err
+    other.command("cluster", "destroy", "rack", "--force")
+    assert rack.command.ok("cluster", "status", "rack", "--output=json").json()["state"] == (
+        "running"
+    )
