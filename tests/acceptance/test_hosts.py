@@ -38,7 +38,7 @@ class Rack:
 
     @property
     def directory(self) -> Path:
-        return self.command.home / ".cloudmesh/sparknomad/clusters/rack"
+        return self.command.home / ".cloudmesh/sparknomad/clusters/default"
 
     @property
     def nomad(self) -> str:
@@ -55,7 +55,7 @@ class Rack:
             }
             for host in self.lab.hosts
         ]
-        fields = {"cluster": "rack", "workers": 2, "memory": "1g", "driver": "exec"}
+        fields = {"cluster": "default", "workers": 2, "memory": "1g", "driver": "exec"}
         path = self.command.home / "rack.yaml"
         path.write_text(yaml.safe_dump({**fields, "hosts": hosts, **changes}))
         return path
@@ -80,7 +80,7 @@ def rack(
 
 
 def nothing_is_left_after_destroy(rack: Rack) -> None:
-    rack.command.ok("cluster", "destroy", "rack", "--force")
+    rack.command.ok("cluster", "destroy", "default", "--force")
     for host in rack.lab.hosts:
         assert [path.name for path in host.state.iterdir()] == []
         running = host.run("ps", "-eo", "args")
@@ -93,7 +93,7 @@ def nothing_is_left_after_destroy(rack: Rack) -> None:
 
 
 def test_every_host_has_joined_with_its_role(rack: Rack) -> None:
-    status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+    status = rack.command.ok("cluster", "status", "--output=json").json()
     assert (status["state"], status["workers"]) == ("running", 2)
     hosts = [part for part in status["components"] if part["kind"] == "host"]
     assert [(part["name"], part["healthy"], part["detail"]) for part in hosts] == [
@@ -104,7 +104,7 @@ def test_every_host_has_joined_with_its_role(rack: Rack) -> None:
 
 
 def test_workers_are_on_hosts_of_their_own(rack: Rack) -> None:
-    endpoints = rack.command.ok("cluster", "ui", "rack", "--output=json").json()
+    endpoints = rack.command.ok("cluster", "ui", "--output=json").json()
     places = [url for name, url in endpoints.items() if name.startswith("Spark worker UI")]
     assert len({url.rpartition(":")[0] for url in places}) == 2
 
@@ -112,11 +112,9 @@ def test_workers_are_on_hosts_of_their_own(rack: Rack) -> None:
 def test_a_job_runs_with_files_of_this_machine(rack: Rack) -> None:
     words = rack.command.home / "words.txt"
     words.write_text("to be or not to be\n")
-    out = rack.command.home / "counted"
-    job = ("job", "run", str(EXAMPLES / "wordcount.py"), "--cluster=rack")
-    done = rack.command.ok(*job, "--param", f"input={words}", "--param", f"output={out}")
+    job = ("job", "run", str(EXAMPLES / "wordcount.py"))
+    done = rack.command.ok(*job, "--param", f"input={words}")
     assert done.out.splitlines()[0] == "     2  be"
-    assert (out / "_SUCCESS").exists()
     report = rack.command.ok("job", "report", done.err.split("run ")[1].split()[0]).out
     assert "succeeded" in report
 
@@ -125,11 +123,11 @@ def test_the_clusters_storage_is_reached_from_outside(rack: Rack) -> None:
     source = rack.command.home / "some file"
     source.write_bytes(b"x" * 3_000_000)
     storage = ("storage",)
-    rack.command.ok(*storage, "put", str(source), "cluster:inputs/some file", "--cluster=rack")
-    listed = rack.command.ok(*storage, "list", "cluster:inputs/", "--cluster=rack").out
+    rack.command.ok(*storage, "put", str(source), "cluster:inputs/some file")
+    listed = rack.command.ok(*storage, "list", "cluster:inputs/").out
     assert "some file" in listed
     back = rack.command.home / "back"
-    rack.command.ok(*storage, "get", "cluster:inputs/some file", str(back), "--cluster=rack")
+    rack.command.ok(*storage, "get", "cluster:inputs/some file", str(back))
     assert back.read_bytes() == source.read_bytes()
 
 
@@ -220,7 +218,7 @@ def test_secrets_stay_where_they_are_needed(rack: Rack) -> None:
     authority = (rack.directory / "tls/ca-key.pem").read_text()
     token = json.loads((rack.directory / "cluster.json").read_text())["token"]
     for number, host in enumerate(rack.lab.hosts):
-        place = host.state / "rack"
+        place = host.state / "default"
         for path in (place / "agent.json", *(place / "tls").iterdir()):
             assert path.stat().st_mode & 0o077 == 0, path
             assert authority not in path.read_text()
@@ -235,7 +233,7 @@ def test_a_host_that_was_off_joins_again_by_a_deploy(rack: Rack) -> None:
         done = rack.deploy("--timeout=60s")
         assert done.code == 1
         assert f"{host.address}: is not reached by SSH" in done.err
-        status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+        status = rack.command.ok("cluster", "status", "--output=json").json()
         mine = next(part for part in status["components"] if part["name"] == host.address)
         assert not mine["healthy"]
     finally:
@@ -243,7 +241,7 @@ def test_a_host_that_was_off_joins_again_by_a_deploy(rack: Rack) -> None:
     assert rack.deploy().code == 0
     give_up = time.monotonic() + 60
     while True:
-        status = rack.command.ok("cluster", "status", "rack", "--output=json").json()
+        status = rack.command.ok("cluster", "status", "--output=json").json()
         if status["state"] == "running":
             break
         assert time.monotonic() < give_up, status
@@ -257,7 +255,5 @@ def test_a_second_operator_is_told_that_the_hosts_are_taken(
     done = other.deploy()
     assert done.code == 1
     assert "a cluster of this name was deployed there from elsewhere" in done.err
-    other.command("cluster", "destroy", "rack", "--force")
-    assert rack.command.ok("cluster", "status", "rack", "--output=json").json()["state"] == (
-        "running"
-    )
+    other.command("cluster", "destroy", "default", "--force")
+    assert rack.command.ok("cluster", "status", "--output=json").json()["state"] == ("running")

@@ -18,10 +18,12 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 import sparkconf  # noqa: E402
+import webhdfs  # noqa: E402
 
 __all__ = ["main"]
 
 _SERVICE_SECONDS = 120
+_HDFS_CLUSTER = "sparknomad"
 _HDFS = "org.apache.hadoop.hdfs.server"
 
 
@@ -131,8 +133,24 @@ def _namenode() -> list[str]:
     main_class = f"{_HDFS}.namenode.NameNode"
     if not (data / "current" / "VERSION").exists():
         formatted = [*_java("512m"), main_class, *options, "-format", "-nonInteractive", "-force"]
-        subprocess.run(formatted, check=True)
+        # DataNodes take a NameNode that had to begin anew on another host, if it has this name.
+        subprocess.run([*formatted, "-clusterid", _HDFS_CLUSTER], check=True)
+        _make_directories(_address("http"))
     return [main_class, *options]
+
+
+def _make_directories(address: str) -> None:
+    """Let a process of its own make what every cluster's HDFS has, as soon as this one serves."""
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:  # nobody has to wait for it
+            hdfs = webhdfs.WebHdfs(address, patience=_SERVICE_SECONDS)
+            for directory in sparkconf.HDFS_DIRECTORIES:
+                hdfs.make_directory(directory)
+    finally:
+        os._exit(0)
 
 
 def _datanode() -> list[str]:

@@ -21,6 +21,7 @@ else:
 
 __all__ = [
     "HDFS_CLIENT",
+    "HDFS_DIRECTORIES",
     "HDFS_OPTIONS",
     "IMAGE_CLASS_PATH",
     "IMAGE_ENVIRONMENT",
@@ -36,6 +37,17 @@ __all__ = [
     "properties_text",
     "write_private",
 ]
+
+HDFS_DIRECTORIES = (
+    "/sparknomad/artifacts",
+    "/sparknomad/inputs",
+    "/sparknomad/outputs",
+    "/sparknomad/outgoing",
+    "/sparknomad/staged",
+    "/sparknomad/events",
+    "/sparknomad/runs",
+)
+"""What every cluster's HDFS has from the beginning."""
 
 IMAGE_ENVIRONMENT = {
     "PATH": "/opt/java/bin:/opt/spark/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",

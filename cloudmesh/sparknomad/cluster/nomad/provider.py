@@ -31,6 +31,7 @@ from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.compute.inventory import expand
 from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
+from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import (
@@ -231,7 +232,7 @@ class NomadProvider(ClusterProvider):
 
         wait_until(ready, "HDFS and its first DataNode", deadline, interval=0.2)
         hdfs = access.hdfs()
-        for path in uploads.DIRECTORIES:
+        for path in HDFS_DIRECTORIES:
             hdfs.make_directory(path)
 
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:

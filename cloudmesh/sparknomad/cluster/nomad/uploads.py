@@ -11,21 +11,11 @@ from cloudmesh.sparknomad.cluster.definition import Definition, run_document
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
 from cloudmesh.sparknomad.model import Submission
 
-__all__ = ["DIRECTORIES", "bring", "payload"]
+__all__ = ["bring", "payload"]
 
 _PAYLOAD_LIMIT = 16_384
 _ARTIFACTS = "/sparknomad/artifacts"
 _INPUTS = "/sparknomad/inputs"
-DIRECTORIES = (
-    _ARTIFACTS,
-    _INPUTS,
-    "/sparknomad/outputs",
-    "/sparknomad/outgoing",
-    "/sparknomad/staged",
-    "/sparknomad/events",
-    "/sparknomad/runs",
-)
-"""What every cluster's HDFS has from the beginning."""
 
 
 def _upload(hdfs: WebHdfs, source: Path, target: str) -> None:
