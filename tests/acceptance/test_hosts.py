@@ -238,7 +238,8 @@ def test_a_host_that_was_off_joins_again_by_a_deploy(rack: Rack) -> None:
         assert not mine["healthy"]
     finally:
         host.boot()
-    assert rack.deploy().code == 0
+    done = rack.deploy("--timeout=90s")
+    assert done.code == 0, (done, rack.command("cluster", "status"))
     give_up = time.monotonic() + 60
     while True:
         status = rack.command.ok("cluster", "status", "--output=json").json()

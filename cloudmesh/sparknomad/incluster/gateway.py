@@ -28,6 +28,7 @@ _PAGES = ("spark-master-ui", "spark-history", "hdfs-http")
 _HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding")
 _KEPT_SECONDS, _SECONDS, _BLOCK = 30.0, 60.0, 256 * 1024
 _PLACES_KEPT = 10_000
+_DRAINED = 1024 * 1024
 _SUBMITTED = re.compile(r"/webhdfs/v1/sparknomad/(artifacts|inputs|outputs)(/|$)")
 _READ = re.compile(r"/webhdfs/v1/sparknomad(/|$)")
 
@@ -248,6 +249,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, code: int, reason: str) -> None:
         self.close_connection = True
+        length = int(self.headers.get("Content-Length") or 0)
+        if 0 < length <= _DRAINED:  # else who sends would be cut off before it hears the answer
+            self.rfile.read(length)
         self.send_error(code, reason)
 
     def log_message(self, format: str, *_: object) -> None:
