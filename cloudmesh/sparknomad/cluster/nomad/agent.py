@@ -12,6 +12,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.configuration import TASK_PORTS, local_configuration
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
 from cloudmesh.sparknomad.processes import (
     free_block,
@@ -123,6 +124,7 @@ def _start(
 ) -> NomadCluster:
     say("starting the Nomad agent")
     Path(cluster.data).mkdir(parents=True, exist_ok=True)
+    _forget_after_reboot(Path(cluster.data))
     log = directory / "agent.log"
     process = spawn_detached(
         [cluster.binary, "agent", f"-config={directory / 'agent.json'}"],
@@ -146,6 +148,18 @@ def _start(
     wait_until(lambda: _ready(nomad, cluster.driver), what, deadline, interval=0.05)
     nomad.snapshot()
     return cluster
+
+
+def _forget_after_reboot(data: Path) -> None:
+    """Let Nomad make tasks anew if nothing is mounted for them any more.
+
+    It would restore them without their mounts; without its notes it makes them again, in the
+    directories that they had. Only root's tasks have mounts at all.
+    """
+    if os.geteuid() != 0 or not allocation_ids(data):
+        return
+    if not Sweep(data, (), docker=False).mounts():
+        (data / "client" / "state.db").unlink(missing_ok=True)
 
 
 def put_secret(nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:

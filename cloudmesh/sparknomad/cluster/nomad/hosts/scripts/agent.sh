@@ -1,6 +1,11 @@
 # Becomes the agent: only with what it needs of the environment, for its tasks inherit it.
 cd "$(dirname "$0")" || exit 1
 echo $$ >pid
+# After a reboot nothing is mounted below: Nomad would restore tasks without what was mounted for
+# them. Without its notes it makes them anew, in the directories that they had.
+if [ -d data/alloc ] && ! grep -q -F " $PWD/data/" /proc/self/mounts; then
+  rm -f data/client/state.db
+fi
 ulimit -n 65536 2>/dev/null
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   "$(dirname "$PWD")/nomad" agent -config="$PWD/agent.json" >>agent.log 2>&1
