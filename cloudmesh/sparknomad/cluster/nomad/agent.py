@@ -158,8 +158,14 @@ def _forget_after_reboot(data: Path) -> None:
     """
     if os.geteuid() != 0 or not allocation_ids(data):
         return
-    if not Sweep(data, (), docker=False).mounts():
-        (data / "client" / "state.db").unlink(missing_ok=True)
+    if Sweep(data, (), docker=False).mounts():
+        return
+    (data / "client" / "state.db").unlink(missing_ok=True)
+    # It mounts only where there is no directory yet; one with files in it stays.
+    for name in ("alloc", "secrets", "private"):
+        for place in (data / "alloc").glob(f"*/*/{name}"):
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def put_secret(nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:

@@ -5,6 +5,8 @@ echo $$ >pid
 # them. Without its notes it makes them anew, in the directories that they had.
 if [ -d data/alloc ] && ! grep -q -F " $PWD/data/" /proc/self/mounts; then
   rm -f data/client/state.db
+  # It mounts only where there is no directory yet; one with files in it stays.
+  rmdir data/alloc/*/*/alloc data/alloc/*/*/secrets data/alloc/*/*/private 2>/dev/null
 fi
 ulimit -n 65536 2>/dev/null
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
