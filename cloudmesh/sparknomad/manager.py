@@ -85,7 +85,8 @@ class Sparknomad(StagingVerbs):
     Args:
         paths: where files are kept; found in the environment if not given.
         say: shows one line of progress to the user.
-        accept_host_key: asked about a host's unknown key, with its name and fingerprint.
+        accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
+            it, only known ones are trusted.
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class Sparknomad(StagingVerbs):
         paths: Paths | None = None,
         *,
         say: Callable[[str], None] = _silent,
-        accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False,
+        accept_host_key: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.paths = paths or Paths.from_environment()
         self.say = say
-        self.accept_host_key = accept_host_key
+        self.accept_host_key = accept_host_key or (lambda name, fingerprint: False)
         self.store = Store(self.paths.state)
         self._providers: dict[str, ClusterProvider] = {}
 
