@@ -7,6 +7,7 @@ without this process, and can be cancelled.
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,34 +59,34 @@ class StagingVerbs(StorageVerbs):
 
     # what `Sparknomad` has
 
-    def _cluster(self, name: str) -> ClusterRecord:
-        raise NotImplementedError
+    @abstractmethod
+    def _cluster(self, name: str) -> ClusterRecord: ...
 
-    def _provider(self, name: str) -> ClusterProvider:
-        raise NotImplementedError
+    @abstractmethod
+    def _provider(self, name: str) -> ClusterProvider: ...
 
-    def _default_cluster(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _default_cluster(self) -> str: ...
 
-    def _target_spec(self, name: str) -> ClusterSpec:
-        raise NotImplementedError
+    @abstractmethod
+    def _target_spec(self, name: str) -> ClusterSpec: ...
 
+    @abstractmethod
     def _send(
         self,
         provider: ClusterProvider,
         target: ClusterSpec,
         submission: Submission,
         parameters: Mapping[str, Any],
-    ) -> RunRecord:
-        raise NotImplementedError
+    ) -> RunRecord: ...
 
+    @abstractmethod
     def job_show(self, job: str) -> JobSpec:
         """A job by its name or job file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def job_wait(self, run: str, *, timeout: float | None = None) -> RunRecord:
         """Wait until a run has ended."""
-        raise NotImplementedError
 
     # runs without a program
 

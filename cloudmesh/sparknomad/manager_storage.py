@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["StorageVerbs"]
 
 
-class StorageVerbs:
+class StorageVerbs(ABC):
     """Profiles, and what lies in the storages that they name."""
 
     paths: Paths
     say: Callable[[str], None]
 
+    @abstractmethod
     def _cluster_storage(self, cluster: str | None = None) -> StorageProfile:
         """The storage of a cluster; of the one that runs go to if none is named."""
-        raise NotImplementedError
 
     # profiles
 
