@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cloudmesh.sparknomad.errors import SpecError
 from cloudmesh.sparknomad.spec_hosts import HostSpec, Role
@@ -110,17 +110,10 @@ def roles(hosts: Sequence[Host], wanted: Sequence[Role], servers: int) -> list[H
     if len(marked) > servers or len(chosen) < servers:
         there = f"{len(marked)} with role: server" if marked else f"{len(free)} that may be one"
         raise SpecError(f"servers: {servers}: among {len(hosts)} hosts there are {there}")
-    made = []
-    for host, role in zip(hosts, wanted, strict=True):
-        made.append(
-            Host(
-                **{
-                    **host.__dict__,
-                    "server": host.name in chosen,
-                    "worker": role is not Role.SERVER,
-                }
-            )
-        )
+    made = [
+        replace(host, server=host.name in chosen, worker=role is not Role.SERVER)
+        for host, role in zip(hosts, wanted, strict=True)
+    ]
     if not any(host.worker for host in made):
         raise SpecError("hosts: role: all are servers; none is left to run tasks")
     return made

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import ssl
 import urllib.request
+from functools import cached_property
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
-from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 from cloudmesh.sparknomad.errors import UnreachableError
 from cloudmesh.sparknomad.incluster.direct import get_json
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
@@ -35,12 +35,17 @@ class Access:
         found = self.nomad.service(service)
         return found[0] if found else ""
 
+    @property
+    def _way(self) -> str:
+        """The service that is reached itself when the cluster's HDFS is asked."""
+        return "gateway" if self.nomad.certificate else "hdfs-http"
+
     def url(self, service: str) -> str:
         """Where a service's pages are for us; empty if it is not there."""
         if not self.nomad.certificate:
             address = self.address(service)
             return f"http://{address}" if address else ""
-        gateway = self.address("gateway")
+        gateway = self.address(self._way)
         return f"https://{gateway}/service/{service}" if gateway else ""
 
     def json(self, service: str, path: str) -> Any:
@@ -53,11 +58,10 @@ class Access:
         url = self.url(service)
         if not url:
             raise ConnectionError(f"there is no {service}")
-        if not self.nomad.certificate:
+        if not self._tls:
             return get_json(url + path, _SECONDS)
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=_tls(self.nomad.certificate)),
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._tls)
         )
         request = urllib.request.Request(url + path, headers=self._headers)
         with opener.open(request, timeout=_SECONDS) as answer:
@@ -66,6 +70,15 @@ class Access:
     @property
     def _headers(self) -> dict[str, str]:
         return {"X-Nomad-Token": self.nomad.token}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        shown = self.nomad.certificate
+        if not shown:
+            return None
+        context = ssl.create_default_context(cafile=str(shown.authority))
+        context.load_cert_chain(shown.certificate, shown.key)
+        return context
 
     def hdfs(self, patience: float = 30) -> WebHdfs:
         """The cluster's HDFS.
@@ -76,14 +89,13 @@ class Access:
         Raises:
             UnreachableError: if nothing of it is there.
         """
-        shown = self.nomad.certificate
-        address = self.address("gateway" if shown else "hdfs-http")
+        address = self.address(self._way)
         if not address:
             raise UnreachableError("The cluster's HDFS is not there.", hint=_HINT)
-        if not shown:
+        if not self._tls:
             return WebHdfs(address, patience=patience)
         return WebHdfs(
-            f"https://{address}", patience=patience, tls=_tls(shown), headers=self._headers
+            f"https://{address}", patience=patience, tls=self._tls, headers=self._headers
         )
 
     def storage(self, name: str) -> ClusterStorage:
@@ -95,11 +107,11 @@ class Access:
         Raises:
             UnreachableError: if it is not there.
         """
-        shown = self.nomad.certificate
-        inside, outside = self.address("hdfs"), self.address("gateway" if shown else "hdfs-http")
+        inside, outside = self.address("hdfs"), self.address(self._way)
         if not inside or not outside:
             raise UnreachableError(f"The HDFS of cluster {name!r} does not answer.", hint=_HINT)
         url = f"hdfs://{inside}/sparknomad/"
+        shown = self.nomad.certificate
         if not shown:
             return ClusterStorage(url, f"http://{outside}")
         options = {
@@ -108,9 +120,3 @@ class Access:
             "token_file": str(shown.certificate.with_name("token")),
         }
         return ClusterStorage(url, f"https://{outside}", str(shown.authority), options)
-
-
-def _tls(shown: Certificate) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(shown.authority))
-    context.load_cert_chain(shown.certificate, shown.key)
-    return context

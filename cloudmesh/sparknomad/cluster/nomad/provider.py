@@ -16,7 +16,8 @@ from cloudmesh.sparknomad.cluster.definition import build_definition, run_docume
 from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads, vault
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
-from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts, host_records
+from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
+from cloudmesh.sparknomad.cluster.nomad.hosts.reached import host_records
 from cloudmesh.sparknomad.cluster.nomad.installation import Installation, ThisMachine
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,

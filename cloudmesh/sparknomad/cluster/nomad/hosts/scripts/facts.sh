@@ -21,5 +21,4 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print "listenin
 for image in "$directory"/images/*; do
   [ -d "$image" ] && echo "image=$(basename "$image")"
 done
-[ -f "$directory/$cluster/pid" ] && echo "pid=$(cat "$directory/$cluster/pid")"
 exit 0

@@ -1,0 +1,264 @@
+"""Bringing up the agents of a cluster on its hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.configuration import (
+    AGENT_PORTS,
+    HOST_PORTS,
+    host_configuration,
+)
+from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
+from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached
+from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
+from cloudmesh.sparknomad.cluster.nomad.hosts.spreading import Goods, spread, wanted
+from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
+from cloudmesh.sparknomad.compute.ssh import Shell
+from cloudmesh.sparknomad.errors import ClusterError, SparknomadError
+from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
+
+__all__ = ["Deployment", "firewall_chain"]
+
+_JOIN_SECONDS = 60.0
+
+
+def firewall_chain(cluster: NomadCluster) -> str:
+    """The name of iptables' chain that belongs to a cluster."""
+    return f"SPARKNOMAD-{cluster.identity[:8]}"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment of a cluster.
+
+    Attributes:
+        spec: what is wanted.
+        cluster: what is known of it.
+        goods: what every host needs.
+        authority: signs the hosts' certificates.
+        client: gives a client of a cluster's Nomad.
+        note: writes down what is known, before more is done.
+        say: shows one line of progress.
+    """
+
+    spec: ClusterSpec
+    cluster: NomadCluster
+    goods: Goods
+    authority: Authority
+    client: Callable[[NomadCluster], Nomad]
+    note: Callable[[NomadCluster], NomadCluster]
+    say: Callable[[str], None]
+
+    async def run(self, reached: Reached, deadline: Deadline) -> NomadCluster:
+        """Let all agents run as they should, and wait until they take work.
+
+        Raises:
+            ClusterError: with every host that failed, and why, if the spec needs them.
+        """
+        facts = await self._look(reached)
+        self._judge(reached)
+        self.note(self.cluster.changed(hosts=reached.records))
+        await self._claim(reached)
+        self._judge(reached)
+        needs = {
+            host.name: wanted(self.goods, facts[host.name], worker=host.worker)
+            for host in reached.good
+        }
+        addresses = {host.name: host.address for host in reached.good}
+        failed = await spread(self.goods, reached.shells, needs, addresses, self.say)
+        for name, error in failed.items():
+            reached.fail(name, error)
+        self._judge(reached)
+        await self._start_all(reached, deadline)
+        return self.note(self.cluster.changed(hosts=reached.records))
+
+    # before anything is changed
+
+    async def _look(self, reached: Reached) -> dict[str, Facts]:
+        """Ask each host what it is, and whether it serves."""
+        asked = script("facts", directory=self.goods.directory, cluster=self.cluster_name)
+
+        async def look(shell: Shell) -> tuple[Facts, float]:
+            before = time.time()
+            facts = read_facts(await shell.run(asked, name="looking around"))
+            after = time.time()
+            return facts, min(0, facts.time - before) + max(0, facts.time - after)
+
+        found = {}
+        for name, (facts, skew) in (await reached.each(look)).items():
+            found[name] = self._seen(reached, name, facts, skew)
+        return found
+
+    def _seen(self, reached: Reached, name: str, facts: Facts, skew: float) -> Facts:
+        given = next(record.address for record in reached.records if record.name == name)
+        facts = replace(facts, address=given or facts.address)
+        there = problems(
+            facts,
+            machine=platform.machine(),
+            cluster_id=self.cluster.identity,
+            ports=list(AGENT_PORTS.values()),
+            needed_disk=0 if self.goods.image in facts.images else self.goods.needed_disk,
+            skew=skew,
+        )
+        reached.change(
+            name,
+            address=facts.address,
+            interface=facts.interfaces.get(facts.address, ""),
+            problem="; ".join(there),
+        )
+        return facts
+
+    @property
+    def cluster_name(self) -> str:
+        """The name of the cluster."""
+        return self.spec.cluster
+
+    @property
+    def _place(self) -> PurePosixPath:
+        return PurePosixPath(self.cluster.directory)
+
+    async def _claim(self, reached: Reached) -> None:
+        """Mark the hosts as ours, before anything is done to them."""
+        words = script(
+            "claim",
+            directory=str(self._place.parent),
+            cluster=self.cluster_name,
+            identity=self.cluster.identity,
+        )
+        await reached.run(words, "claiming it")
+
+    def _judge(self, reached: Reached) -> None:
+        """Go on without the hosts that failed, if the spec allows that.
+
+        Raises:
+            ClusterError: with every host that failed, and why.
+        """
+        hosts = reached.records
+        bad = [host for host in hosts if host.problem]
+        for host in bad:
+            self.say(f"{host.name}: {host.problem}")
+        good = sum(host.worker for host in reached.good)
+        lost_server = any(host.server for host in bad)
+        least = self.spec.min_workers
+        if bad and (least is None or good < least or lost_server):
+            listed = "\n".join(f"  {host.name}: {host.problem}" for host in bad)
+            left = f" {good} of at least {least} workers are left." if least else ""
+            raise ClusterError(
+                f"{len(bad)} of {len(hosts)} hosts can't be part of cluster "
+                f"{self.cluster_name!r}:{left}\n{listed}",
+                hint="Mend or remove them and deploy again: what is done is kept. "
+                "--min-workers=N goes on without hosts that fail.",
+            )
+
+    # agents
+
+    async def _start_all(self, reached: Reached, deadline: Deadline) -> None:
+        """Servers first: clients that find no leader try again only much later."""
+        servers = [host for host in reached.good if host.server]
+        rest = [host for host in reached.good if not host.server]
+        self.say(f"starting Nomad on {len(servers)} servers")
+        await self._start(reached, servers)
+        self._judge(reached)
+        nomad = self.client(self.cluster.changed(hosts=reached.records))
+        await asyncio.to_thread(
+            wait_until, lambda: bool(nomad.leader()), "Nomad to elect its leader", deadline,
+            interval=0.1,
+        )  # fmt: skip
+        await asyncio.to_thread(nomad.bootstrap)
+        await self._protect(reached)
+        if rest:
+            self.say(f"starting Nomad on {len(rest)} more hosts")
+            await self._start(reached, rest)
+        await self._joined(reached, nomad, deadline)
+        self._judge(reached)
+
+    async def _protect(self, reached: Reached) -> None:
+        """Let only the cluster's hosts reach what its tasks serve."""
+        if not self.cluster.firewall:
+            return
+        rules = script(
+            "firewall",
+            chain=firewall_chain(self.cluster),
+            hosts=" ".join(host.address for host in reached.good),
+            ports=":".join(map(str, HOST_PORTS)),
+        )
+        asked = {host.name for host in reached.good}
+        done = await reached.run(rules, "setting up the firewall")
+        bad = [host for host in reached.records if host.name in asked - done.keys()]
+        if bad:
+            listed = "; ".join(f"{host.name}: {host.problem}" for host in bad)
+            raise ClusterError(
+                f"Spark and HDFS could not be closed to others: {listed}",
+                hint="Install iptables there, or say firewall: false in the spec where the "
+                "network itself keeps others out.",
+            )
+
+    async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> None:
+        cluster = self.cluster.changed(hosts=reached.records)
+        files = {host.name: self._files(cluster, host) for host in hosts}
+
+        async def start(shell: Shell) -> None:
+            contents = files[shell.host.name]
+            for path, content in contents.items():
+                await shell.write(path, content)
+            mark = hashlib.sha256(b"".join(contents[path] for path in sorted(contents)))
+            started = script(
+                "start",
+                directory=str(self._place.parent),
+                cluster=self.cluster_name,
+                mark=mark.hexdigest(),
+            )
+            await shell.run(started, name="starting Nomad")
+
+        await reached.each(start, only=files)
+
+    def _files(self, cluster: NomadCluster, host: HostRecord) -> dict[str, bytes]:
+        place = self._place
+        role = "server" if host.server else "client"
+        signed = self.authority.issue(f"host-{host.name}", role, [host.address, host.name])
+        configuration = host_configuration(cluster, host, cluster.servers, place)
+        return {
+            f"{place}/agent.json": json.dumps(configuration, indent=1, sort_keys=True).encode(),
+            f"{place}/agent.sh": text("agent").encode(),
+            f"{place}/keeper.sh": text("keeper").encode(),
+            f"{place}/tls/ca.pem": signed.authority.read_bytes(),
+            f"{place}/tls/cert.pem": signed.certificate.read_bytes(),
+            f"{place}/tls/key.pem": signed.key.read_bytes(),
+        }
+
+    async def _joined(self, reached: Reached, nomad: Nomad, deadline: Deadline) -> None:
+        """Wait until every worker's agent takes work; who does not in time is left out."""
+        expected = {host.name for host in reached.good if host.worker}
+        ready: set[str] = set()
+
+        def all_ready() -> bool:
+            for node in nomad.nodes():
+                state = (node.get("Drivers") or {}).get(self.cluster.driver) or {}
+                if node["Status"] == "ready" and state.get("Healthy"):
+                    ready.add(node["Name"])
+            return expected <= ready
+
+        patience = Deadline(min(_JOIN_SECONDS, deadline.left))
+        try:
+            await asyncio.to_thread(
+                wait_until, all_ready, "all hosts to join", patience, interval=0.2
+            )
+        except SparknomadError:
+            if self.spec.min_workers is None and not ready:
+                raise
+        for host in reached.good:
+            joined = not host.worker or host.name in ready
+            reached.change(
+                host.name, joined=joined, problem="" if joined else "its agent did not join"
+            )
