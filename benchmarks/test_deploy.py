@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Comparison, Tool
 
-from cloudmesh.sparknomad.cluster.nomad.agent import agent_configuration
+from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
 from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
@@ -58,7 +58,7 @@ class ByHand:
             ports=ports, data=str(data), token=str(uuid.uuid4())
         )
         data.mkdir(parents=True)
-        config = agent_configuration("hand", self.cluster, memory_mb=16_000, docker_endpoint="")
+        config = local_configuration("hand", self.cluster, memory_mb=16_000, docker_endpoint="")
         (self.directory / "agent.json").write_text(json.dumps(config))
         with (self.directory / "agent.log").open("wb") as log:
             self.agent = subprocess.Popen(

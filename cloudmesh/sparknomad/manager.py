@@ -35,6 +35,7 @@ from cloudmesh.sparknomad.model import (
     ClusterStatus,
     HostRuntime,
     ImageRecord,
+    ImageRuntime,
     LogChunk,
     LogStream,
     Plan,
@@ -167,7 +168,10 @@ class Sparknomad(StagingVerbs):
 
     def cluster_plan(self, spec: ClusterSpec) -> Plan:
         """What `cluster_deploy` would do; nothing is touched."""
-        return self._provider(spec.provider).plan(spec, None)
+        provider = self._provider(spec.provider)
+        needs_image = provider.runtime is ImageRuntime
+        runtime = self._images().planned(spec.image, spec.driver) if needs_image else None
+        return provider.plan(spec, runtime)
 
     def cluster_deploy(
         self, spec: ClusterSpec, *, timeout: float = DEPLOY_SECONDS

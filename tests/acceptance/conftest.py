@@ -65,9 +65,9 @@ class Command:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def ok(self, *arguments: str) -> Done:
+    def ok(self, *arguments: str, **environment: str) -> Done:
         """Run, and expect that it works."""
-        done = self(*arguments)
+        done = self(*arguments, **environment)
         assert done.code == 0, f"{arguments}: {done}"
         return done
 

@@ -136,6 +136,12 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(command: Command, tmp_path
     bodies = "\n".join(step["body"] for step in plan["steps"])
     assert 'job "spark-worker"' in bodies
     assert '"acl": {' in bodies
+    without_docker = command.ok(
+        "cluster", "deploy", "--dry-run", "--output=json", DOCKER_HOST="unix:///nowhere"
+    ).json()
+    assert 'driver = "exec"' in "\n".join(step["body"] for step in without_docker["steps"])
+    nothing = command("cluster", "deploy", "--dry-run", "--image=nothing")
+    assert nothing.code == 4 and "There is no image 'nothing'" in nothing.err
     assert command.ok("cluster", "list", "--output=json").json() == []
     assert command.ok("image", "build", "--dry-run", "--output=json").json()["steps"]
     (tmp_path / "p.py").write_text("")

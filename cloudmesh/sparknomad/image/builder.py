@@ -297,6 +297,23 @@ class Images(ImageStore):
 
     # where it runs
 
+    def planned(self, name: str, driver: TaskDriver) -> ImageRuntime:
+        """What `runtime` would give; nothing is built, loaded or unpacked.
+
+        Raises:
+            NotFoundError: if there is none of this name, and it is not ``default``.
+        """
+        record = self._find(name) if name == "default" else self.inspect(name)
+        with_docker = driver is TaskDriver.DOCKER or (
+            driver is TaskDriver.AUTO and not docker.daemon_problem()
+        )
+        if record is None:
+            planned = self._recipe(build_spec(ImageSpec, {"image": name}))
+            tag, spark = planned.tag, planned.line.spark
+            return ImageRuntime(planned.image_id, tag if with_docker else "", spark)
+        rootfs = None if with_docker else self._rootfs_path(record)
+        return ImageRuntime(record.image_id, record.tag if with_docker else "", record.spark, rootfs)
+
     def runtime(
         self,
         name: str,
