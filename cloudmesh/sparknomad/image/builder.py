@@ -312,7 +312,9 @@ class Images(ImageStore):
             tag, spark = planned.tag, planned.line.spark
             return ImageRuntime(planned.image_id, tag if with_docker else "", spark)
         rootfs = None if with_docker else self._rootfs_path(record)
-        return ImageRuntime(record.image_id, record.tag if with_docker else "", record.spark, rootfs)
+        return ImageRuntime(
+            record.image_id, record.tag if with_docker else "", record.spark, rootfs
+        )
 
     def runtime(
         self,

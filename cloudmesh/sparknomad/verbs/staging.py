@@ -1,4 +1,4 @@
-"""The verbs about what is moved inside a cluster: what `Sparknomad` inherits.
+"""The verbs about what is moved inside a cluster.
 
 Each is a run of its own that has no program: it has an id, a state, logs and a report, goes on
 without this process, and can be cancelled.
@@ -7,25 +7,19 @@ without this process, and can be cancelled.
 from __future__ import annotations
 
 import dataclasses
-from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.cluster.definition import TRANSFER
-from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import (
     ConflictError,
     InputError,
     NotFoundError,
     RunFailedError,
-    SparknomadError,
 )
 from cloudmesh.sparknomad.incluster.staged import Catalog, StagedEntry
-from cloudmesh.sparknomad.job.jobs import new_run_id, resolve_job
-from cloudmesh.sparknomad.manager_storage import StorageVerbs
+from cloudmesh.sparknomad.job.jobs import new_run_id
 from cloudmesh.sparknomad.model import (
-    CheckSubject,
-    ClusterRecord,
     ClusterState,
     RunRecord,
     RunStaging,
@@ -36,15 +30,13 @@ from cloudmesh.sparknomad.model import (
     Submission,
 )
 from cloudmesh.sparknomad.specs import (
-    ClusterSpec,
     ExecutorResources,
     JobSpec,
-    ParameterType,
     Resources,
 )
+from cloudmesh.sparknomad.verbs.jobs import JobVerbs
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.storage.checking import CheckStep
     from cloudmesh.sparknomad.storage.transfer import Transferred
 
 __all__ = ["StagingVerbs"]
@@ -54,39 +46,8 @@ _HERE = ("file", "http")
 """Kinds of storage that a cluster's workers may not see as this machine does."""
 
 
-class StagingVerbs(StorageVerbs):
+class StagingVerbs(JobVerbs):
     """Staging, copying and checking inside a cluster."""
-
-    # what `Sparknomad` has
-
-    @abstractmethod
-    def _cluster(self, name: str) -> ClusterRecord: ...
-
-    @abstractmethod
-    def _provider(self, name: str) -> ClusterProvider: ...
-
-    @abstractmethod
-    def _default_cluster(self) -> str: ...
-
-    @abstractmethod
-    def _target_spec(self, name: str) -> ClusterSpec: ...
-
-    @abstractmethod
-    def _send(
-        self,
-        provider: ClusterProvider,
-        target: ClusterSpec,
-        submission: Submission,
-        parameters: Mapping[str, Any],
-    ) -> RunRecord: ...
-
-    @abstractmethod
-    def job_show(self, job: str) -> JobSpec:
-        """A job by its name or job file."""
-
-    @abstractmethod
-    def job_wait(self, run: str, *, timeout: float | None = None) -> RunRecord:
-        """Wait until a run has ended."""
 
     # runs without a program
 
@@ -300,139 +261,3 @@ class StagingVerbs(StorageVerbs):
                 hint=hint_for(ended.reason) or f"See `cms sparknomad job logs {ended.run}`.",
             )
         return ended
-
-    # checking
-
-    def cluster_check(
-        self,
-        subjects: Sequence[str] | None = None,
-        *,
-        cluster: str | None = None,
-        writes: Collection[str] | None = None,
-    ) -> list[CheckStep]:
-        """Try every worker of a cluster, and storages from each of them.
-
-        Args:
-            subjects: URLs or names of profiles; every profile if there are none.
-            cluster: that which runs go to if not given.
-            writes: those of them that are written to; all that can be if not given.
-
-        Returns:
-            Each step on each worker; what could not even be sent is a step as well.
-        """
-        names = subjects or [profile.name for profile in self._profiles.all()]
-        groups, steps = self._check_groups(names, writes)
-        for storage, checks in groups:
-            self.say(f"checking from every worker: {', '.join(c.name for c in checks) or 'nodes'}")
-            told = ", ".join(each.name for each in checks)
-            staging = RunStaging(checks=tuple(checks))
-            record = self._move("check", cluster, storage, staging, {"storages": told})
-            steps += self._checked(record, steps)
-        return steps
-
-    def job_check(
-        self, job: str, values: Mapping[str, Any], *, cluster: str | None = None
-    ) -> list[CheckStep]:
-        """Try the storages of a run from every worker, before it is sent.
-
-        Writing is tried where the job declares an output (``write:``).
-        """
-        from cloudmesh.sparknomad.storage.url import is_storage_url
-
-        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
-        urls = {
-            name: str(value)
-            for name, value in bound.items()
-            if name in spec.parameters
-            and spec.parameters[name].type is ParameterType.URI
-            and is_storage_url(str(value))
-        }
-        outputs = {urls[name] for name in urls if spec.parameters[name].write is not None}
-        return self.cluster_check(
-            list(dict.fromkeys(urls.values())), cluster=cluster, writes=outputs
-        )
-
-    def _checked(self, record: RunRecord, known: Sequence[CheckStep]) -> list[CheckStep]:
-        from cloudmesh.sparknomad.storage.checking import CheckStep
-        from cloudmesh.sparknomad.storage.explain import hint_for
-
-        told = self._finished(record).report["checks"]
-        assert isinstance(told, list)
-        nodes = {step.node for step in known if not step.subject}
-        return [
-            CheckStep(
-                each["subject"],
-                each["step"],
-                each["ok"],
-                each["seconds"],
-                each["rate"],
-                each["detail"],
-                "" if each["ok"] else hint_for(each["detail"]),
-                each["node"],
-            )
-            for each in told
-            if each["subject"] or each["node"] not in nodes
-        ]
-
-    def _check_groups(
-        self, names: Sequence[str], writes: Collection[str] | None
-    ) -> tuple[list[tuple[RunStorage, list[CheckSubject]]], list[CheckStep]]:
-        """Storages that one run can try together, and those that none can."""
-        from cloudmesh.sparknomad.storage.checking import CheckStep
-
-        groups: list[tuple[RunStorage, list[CheckSubject]]] = []
-        failed: list[CheckStep] = []
-        for name in names:
-            try:
-                storage, subject = self._check_subject(name)
-            except SparknomadError as error:
-                failed.append(
-                    CheckStep(name, "credentials", False, detail=error.message, hint=error.hint)
-                )
-                continue
-            if writes is not None and name not in writes:
-                subject = dataclasses.replace(subject, writable=False)
-            for index, (merged, subjects) in enumerate(groups):
-                both = _merge(merged, storage)
-                if both is not None:
-                    groups[index] = (both, [*subjects, subject])
-                    break
-            else:
-                groups.append((storage, [subject]))
-        return groups or [(RunStorage(), [])], failed
-
-    def _check_subject(self, name: str) -> tuple[RunStorage, CheckSubject]:
-        from cloudmesh.sparknomad.storage.url import CLUSTER, is_storage_url, parse_url
-
-        text = name if is_storage_url(name) or "/" in name else f"{name}:"
-        url = parse_url(text)
-        if url.profile == CLUSTER:
-            return RunStorage(), CheckSubject(name, f"{CLUSTER}:/{url.path}", "", True)
-        places, storage = self._places({"storage": text})
-        opened = self._profiles.open(url)
-        subject = CheckSubject(
-            name, places["storage"], _endpoint(opened.profile.endpoint), opened.writable
-        )
-        return storage, subject
-
-
-def _endpoint(url: str) -> str:
-    """``host:port`` of a service's URL; empty if it has none of its own."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return ""
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _merge(one: RunStorage, other: RunStorage) -> RunStorage | None:
-    """What two storages need in one run; ``None`` if they contradict each other."""
-    for ours, theirs in ((one.conf, other.conf), (one.secrets, other.secrets)):
-        if any(theirs.get(key, value) != value for key, value in ours.items()):
-            return None
-    return RunStorage(
-        (*one.profiles, *other.profiles),
-        {**one.conf, **other.conf},
-        {**one.secrets, **other.secrets},
-    )

@@ -1,18 +1,17 @@
-"""The verbs about storage: what `Sparknomad` inherits."""
+"""The verbs about storage."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.configuration import storage_section
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
 from cloudmesh.sparknomad.model import RunStorage
-from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.specs import JobSpec, ParameterType
+from cloudmesh.sparknomad.verbs.core import Core
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.storage.checking import CheckStep
@@ -25,15 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["StorageVerbs"]
 
 
-class StorageVerbs(ABC):
+class StorageVerbs(Core):
     """Profiles, and what lies in the storages that they name."""
-
-    paths: Paths
-    say: Callable[[str], None]
-
-    @abstractmethod
-    def _cluster_storage(self, cluster: str | None = None) -> StorageProfile:
-        """The storage of a cluster; of the one that runs go to if none is named."""
 
     # profiles
 

@@ -1,0 +1,1 @@
+"""The verbs of `Sparknomad`, by what they are about."""

@@ -1,0 +1,184 @@
+"""The verbs about clusters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.cluster.registry import provider_names
+from cloudmesh.sparknomad.errors import ConflictError, InputError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.model import (
+    ClusterRecord,
+    ClusterState,
+    ClusterStatus,
+    HostRuntime,
+    ImageRuntime,
+    Plan,
+    Runtime,
+)
+from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.verbs.core import LOCAL, Core
+
+__all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "ClusterVerbs"]
+
+DEPLOY_SECONDS = 600.0
+DESTROY_SECONDS = 120.0
+
+
+class ClusterVerbs(Core):
+    """Deploying, looking at, changing and destroying clusters."""
+
+    def _runtime(self, provider: ClusterProvider, spec: ClusterSpec) -> Runtime | None:
+        if provider.runtime is None:
+            return None
+        if provider.runtime is HostRuntime:
+            from cloudmesh.sparknomad.image.host import host_runtime
+
+            return host_runtime(self.paths.cache, self.say, self.configuration.java)
+        user = self.paths.home / "clusters" / spec.cluster
+        return self._images().runtime(spec.image, spec.driver, user, packed=bool(spec.hosts))
+
+    def cluster_spec(self, name: str) -> ClusterSpec | None:
+        """What a cluster was deployed as, or ``None`` if there is none."""
+        record = self.store.find_cluster(name)
+        return record.spec if record else None
+
+    def cluster_plan(self, spec: ClusterSpec) -> Plan:
+        """What `cluster_deploy` would do; nothing is touched."""
+        provider = self._provider(spec.provider)
+        needs_image = provider.runtime is ImageRuntime
+        runtime = self._images().planned(spec.image, spec.driver) if needs_image else None
+        return provider.plan(spec, runtime)
+
+    def cluster_deploy(
+        self, spec: ClusterSpec, *, timeout: float = DEPLOY_SECONDS
+    ) -> ClusterStatus:
+        """Bring a cluster to its spec: make it, complete it, repair it or change it.
+
+        Raises:
+            ConflictError: if a cluster of this name runs on another provider.
+            SparknomadError: if it did not come up; it stays listed and can be deployed again.
+        """
+        found = self.store.find_cluster(spec.cluster)
+        if found and found.provider != spec.provider:
+            raise ConflictError(
+                f"Cluster {spec.cluster!r} runs on provider {found.provider!r}.",
+                hint=f"Destroy it first, or deploy another name on {spec.provider!r}.",
+            )
+        provider = self._provider(spec.provider)
+        runtime = self._runtime(provider, spec)
+        self.store.put_cluster(spec, ClusterState.DEPLOYING)
+        status = provider.deploy(spec, runtime, timeout=timeout)
+        self.store.put_cluster(spec, status.state)
+        return status
+
+    def cluster_list(self) -> list[ClusterStatus]:
+        """All clusters with what their providers say of them now."""
+        return [self._status_of(record) for record in self.store.clusters()]
+
+    def _status_of(self, record: ClusterRecord) -> ClusterStatus:
+        try:
+            return self._provider(record.provider).status(record.name)
+        except NotFoundError:
+            reason = "nothing of it is on this machine; deploy or destroy it"
+        except SparknomadError as error:
+            reason = error.message
+        state = record.state
+        if state is ClusterState.RUNNING:
+            state = ClusterState.STOPPED
+        wanted = record.spec.workers
+        return ClusterStatus(record.name, record.provider, state, 0, wanted, reason=reason)
+
+    def cluster_status(self, name: str) -> ClusterStatus:
+        """One cluster with its components and addresses, as they are now."""
+        return self._status_of(self._cluster(name))
+
+    def cluster_scale(
+        self, name: str, workers: int, *, timeout: float = DEPLOY_SECONDS
+    ) -> ClusterStatus:
+        """Change the number of workers of a running cluster."""
+        record = self._cluster(name)
+        if not 1 <= workers <= 1000:
+            raise InputError(f"workers: {workers}: must be 1 to 1000")
+        spec = dataclasses.replace(record.spec, workers=workers)
+        status = self._provider(record.provider).scale(spec, timeout=timeout)
+        self.store.put_cluster(spec, status.state)
+        return status
+
+    def cluster_ui(self, name: str) -> Mapping[str, str]:
+        """Every address of a cluster, by what it shows."""
+        return self.cluster_status(name).endpoints
+
+    def cluster_logs(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """The last output of each component of a cluster."""
+        record = self._cluster(name)
+        return self._provider(record.provider).cluster_logs(name)
+
+    def cluster_destroy(
+        self, name: str, *, force: bool = False, timeout: float = DESTROY_SECONDS
+    ) -> bool:
+        """End a cluster with all its runs; forget it when it is proven gone.
+
+        Args:
+            name: the cluster.
+            force: also when runs of it are not finished.
+            timeout: seconds for an orderly end, before it is ended by force.
+
+        Returns:
+            Whether there was such a cluster.
+
+        Raises:
+            ConflictError: if runs of it are not finished and `force` was not given.
+            LeftoverError: if something of it is still there; it stays listed.
+        """
+        record = self.store.find_cluster(name)
+        found = record is not None
+        providers = [record.provider] if record else provider_names()
+        if record and not force:
+            self._refuse_active(record)
+        if record:
+            self.store.put_cluster(record.spec, ClusterState.DESTROYING)
+        for provider_name in providers:
+            try:
+                provider = self._provider(provider_name)
+            except SparknomadError:
+                if record:
+                    raise
+                continue
+            if record or provider.leftovers(name):
+                found = True
+                provider.destroy(name, timeout=timeout)
+        self._close_runs(name)
+        self.store.forget_cluster(name)
+        return found
+
+    def _refuse_active(self, record: ClusterRecord) -> None:
+        active = [self._refresh(run) for run in self._active(record.name)]
+        active = [run for run in active if not run.state.is_terminal]
+        if active:
+            listed = ", ".join(run.run for run in active[:5])
+            more = f" and {len(active) - 5} more" if len(active) > 5 else ""
+            raise ConflictError(
+                f"Cluster {record.name!r} has {len(active)} unfinished runs: {listed}{more}.",
+                hint="Wait for them (`job wait`), cancel them (`job cancel`), or use --force.",
+            )
+
+    def _target_spec(self, name: str) -> ClusterSpec:
+        """The cluster of a run; the embedded one need not be there yet."""
+        record = self.store.find_cluster(name)
+        if record is None and name != LOCAL:
+            record = self._cluster(name)
+        return record.spec if record else ClusterSpec(cluster=LOCAL, provider=LOCAL)
+
+    def _ensure_started(self, spec: ClusterSpec) -> None:
+        """Start an embedded cluster that does not run."""
+        if spec.provider != LOCAL:
+            return
+        record = self.store.find_cluster(spec.cluster)
+        if record is None or self._status_of(record).state is not ClusterState.RUNNING:
+            self.say(
+                f"starting the embedded cluster {spec.cluster!r}; it stays until "
+                f"`cms sparknomad cluster destroy {spec.cluster}`"
+            )
+            self.cluster_deploy(spec)
