@@ -28,6 +28,7 @@ module: Any = driver
 WORKER = {"state": "ALIVE", "cores": 2, "coresfree": 2, "memory": 4096, "memoryfree": 4096}
 Make = Callable[..., Driver]
 OUTCOMES: Any = sys.modules[module.Outcome.__module__]
+PROGRAMS: Any = sys.modules[module.Program.__module__]
 
 
 class Impatient(Stop):
@@ -55,13 +56,13 @@ def artifact(directory: Path, name: str, content: str) -> dict[str, str]:
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The processes that drivers start."""
     processes: list[Any] = []
-    start = Driver._start
+    start = PROGRAMS.Program._start
 
-    def recorded(driver: Driver, *arguments: Any, **options: Any) -> Any:
-        processes.append(start(driver, *arguments, **options))
+    def recorded(program: Any, *arguments: Any, **options: Any) -> Any:
+        processes.append(start(program, *arguments, **options))
         return processes[-1]
 
-    monkeypatch.setattr(Driver, "_start", recorded)
+    monkeypatch.setattr(PROGRAMS.Program, "_start", recorded)
     return processes
 
 
@@ -70,6 +71,7 @@ def make(tmp_path: Path, master: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     """Makes a run's directory and a driver of it; made again, it goes on in there."""
     monkeypatch.setattr(module, "_MASTER_SECONDS", 0.2)
     monkeypatch.setattr(module, "_KILL_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(PROGRAMS, "_JAVA_DIED_SECONDS", 0.5)
     monkeypatch.setattr(module.run_attempt, "memory_kills", int)
     directory = tmp_path / "run"
     store = tmp_path / "artifacts"
@@ -490,7 +492,7 @@ def full_disk(*_: object) -> None:
 def test_a_full_disk_before_the_program_is_told(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.sparkconf, "write_private", full_disk)
+    monkeypatch.setattr(PROGRAMS.sparkconf, "write_private", full_disk)
     assert make().execute() == module.EXIT_INFRASTRUCTURE
     assert "the disk is full" in outcome(tmp_path)["reason"]
     assert status_from_outcome("r", outcome(tmp_path)).attempts == 0

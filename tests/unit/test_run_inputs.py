@@ -13,7 +13,7 @@ from cloudmesh.sparknomad.incluster import run_inputs
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
 from cloudmesh.sparknomad.incluster.run_inputs import InputError, Inputs, Settings, nodes
 from cloudmesh.sparknomad.incluster.staged import Catalog
-from cloudmesh.sparknomad.incluster.transfers import Listing, Object, Shard
+from cloudmesh.sparknomad.incluster.transfers import Listing, Object, Shard, pays
 
 # In a cluster these modules are imported without their package.
 TransferError = run_inputs.transfers.TransferError
@@ -37,6 +37,9 @@ class FakeAgent:
             for name, (content, version) in sorted(self.objects.items())
         )
         return Listing(bool(listed), False, ROOT, listed[:limit], self.seconds, 1)
+
+    def spreads(self, shards: Sequence[Shard]) -> bool:
+        return pays(shards)
 
     def move(self, shards: Sequence[Shard], name: str, **_: Any) -> list[dict[str, Any]]:
         told = []

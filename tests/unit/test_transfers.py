@@ -23,8 +23,8 @@ from cloudmesh.sparknomad.incluster.transfers import (
     TransferError,
     batches,
     check_moved,
+    pays,
     shards_of,
-    spreads,
 )
 
 MEGABYTE = 1024 * 1024
@@ -86,6 +86,14 @@ def test_an_agent_answers_one_request_after_the_other(tmp_path: Path) -> None:
         assert moved == [{"source": "s", "failure": ""}]
 
 
+def test_executors_serve_only_where_there_are_other_hosts(tmp_path: Path) -> None:
+    big = [Shard("s", "t", 0, 64 * MEGABYTE, 64 * MEGABYTE)]
+    with agent(tmp_path) as asked:
+        assert asked.spreads(big)
+        asked = Agent(asked._process, tmp_path / "answers", lambda: "", alone=True)
+        assert not asked.spreads(big)
+
+
 def test_a_refusal_is_told_with_its_kind(tmp_path: Path) -> None:
     with agent(tmp_path) as asked, pytest.raises(TransferError) as refused:
         asked.look("denied")
@@ -140,9 +148,9 @@ def test_there_is_work_for_every_core() -> None:
 
 
 def test_little_is_moved_without_executors() -> None:
-    assert not spreads([Shard("s", "t", 0, 1000, 1000)] * 10)
-    assert spreads([Shard("s", "t", 0, 1, 1)] * 100)
-    assert spreads([Shard("s", "t", 0, 64 * MEGABYTE, 64 * MEGABYTE)])
+    assert not pays([Shard("s", "t", 0, 1000, 1000)] * 10)
+    assert pays([Shard("s", "t", 0, 1, 1)] * 100)
+    assert pays([Shard("s", "t", 0, 64 * MEGABYTE, 64 * MEGABYTE)])
 
 
 def moved(failure: str) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _datanode() -> list[str]:
     ]
 
 
-def _java(heap: str) -> list[str]:
+def _java(heap: str, startup: str = "fast") -> list[str]:
     home = os.environ["JAVA_HOME"]
     place = Path(__file__).resolve().parent
     archive = place / "spark.jsa"
@@ -183,7 +183,9 @@ def _java(heap: str) -> list[str]:
         f"-Xmx{heap}",
         *sparkconf.module_options(home),
         *sparkconf.java_options(
-            "fast", driver=True, archive=str(archive) if archive.exists() else None
+            startup,
+            driver=startup == "fast",
+            archive=str(archive) if archive.exists() else None,
         ),
         f"-Dlog4j2.configurationFile={(place / 'log4j2.properties').as_uri()}",
         f"-Dhadoop.log.dir={logs}",
@@ -194,21 +196,21 @@ def _java(heap: str) -> list[str]:
 
 
 _ROLES = {
-    "master": (_master, "512m"),
-    "worker": (_worker, "512m"),
-    "history": (_history, "512m"),
-    "namenode": (_namenode, "512m"),
-    "datanode": (_datanode, "384m"),
+    "master": (_master, "512m", "fast"),
+    "worker": (_worker, "512m", "fast"),
+    "history": (_history, "512m", "fast"),
+    "namenode": (_namenode, "512m", "fast"),
+    "datanode": (_datanode, "384m", "balanced"),  # every byte of HDFS passes through it
 }
 
 
 def main(argv: list[str]) -> None:
     """Become the server of a role."""
-    make, heap = _ROLES[argv[0]]
+    make, heap, startup = _ROLES[argv[0]]
     os.chdir(_local())
     # Else Spark asks DNS for the host's own name, which many hosts do not know.
     os.environ["SPARK_LOCAL_IP"] = os.environ["SPARKNOMAD_HOST"]
-    command = [*_java(heap), *make()]
+    command = [*_java(heap, startup), *make()]
     os.execv(command[0], command)
 
 

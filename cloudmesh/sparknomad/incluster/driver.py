@@ -21,7 +21,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
@@ -31,7 +30,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-import sparkconf  # noqa: E402
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster import (
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
         run_private,
         run_staging,
     )
-    from cloudmesh.sparknomad.incluster.run_attempt import Attempt, End, explain
+    from cloudmesh.sparknomad.incluster.run_attempt import Attempt, explain
     from cloudmesh.sparknomad.incluster.run_inputs import InputError
     from cloudmesh.sparknomad.incluster.run_outcome import (
         CANCELLED,
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
         Verdict,
         abandon,
     )
+    from cloudmesh.sparknomad.incluster.run_program import Program
     from cloudmesh.sparknomad.incluster.run_staging import InfrastructureError
     from cloudmesh.sparknomad.incluster.run_transfers import RunTransfers
     from cloudmesh.sparknomad.incluster.run_waiting import (
@@ -64,7 +63,7 @@ else:
     import run_children
     import run_private
     import run_staging
-    from run_attempt import Attempt, End, explain
+    from run_attempt import Attempt, explain
     from run_inputs import InputError
     from run_outcome import (
         CANCELLED,
@@ -74,6 +73,7 @@ else:
         Verdict,
         abandon,
     )
+    from run_program import Program
     from run_staging import InfrastructureError
     from run_transfers import RunTransfers
     from run_waiting import CancelledError, DeadlineError, NoResourcesError, Stop, in_thread
@@ -82,7 +82,6 @@ __all__ = ["EXIT_INFRASTRUCTURE", "EXIT_TIMEOUT", "Driver", "Stop", "main"]
 
 _KILL_GRACE_SECONDS = 10
 _MASTER_SECONDS = 120
-_GATEWAY_END_SECONDS = 60
 _KEEP_SECONDS = 600
 _Result = TypeVar("_Result")
 
@@ -108,6 +107,7 @@ class Driver:
         self.outcome = Outcome(directory, self.run, self.definition["retries"])
         self.arguments: list[str] = []
         self.launched = False
+        self.program: Program | None = None
         local = str(directory / "local")
         marks = {"SPARKNOMAD_RUN": self.run["run"], "SPARK_LOCAL_DIRS": local}
         self.children = run_children.Children(self.output, marks)
@@ -198,6 +198,8 @@ class Driver:
 
     def _attempt(self) -> Attempt:
         self.launched = False
+        self.program = None
+        self._clear()
         try:
             program = self._stage()
             if self.definition["program"] is None:
@@ -300,6 +302,7 @@ class Driver:
             lambda: run_staging.fetch_all(self.definition, self.run, self.cluster, self.directory)
         )
         if self.transfers.wanted:
+            self._begin_early(program)
             places = self._meanwhile(self.transfers.prepare)
             self.arguments = [_replace(argument, places) for argument in self.arguments]
         self.outcome.save(stage_seconds=time.monotonic() - begun)
@@ -327,15 +330,40 @@ class Driver:
 
     # the program
 
-    def _run_program(self, program: Path) -> Attempt:
-        scratch = self.directory / f"attempt-{len(self.outcome.attempts)}"
-        self._clear()
-        scratch.mkdir(mode=0o700)
+    def _begin_early(self, path: Path) -> None:
+        """Start Java and Python while inputs are looked for, where they would not wait for room."""
+        executors = self.definition["resources"]["executors"]
+        if path.suffix == ".jar" or not self.transfers.inputs:
+            return
+        page = self.cluster["master_ui"]
+        if not any(self._meanwhile(lambda: run_staging.find_room(page, executors))):
+            # Not in a thread: Linux ends these processes with the thread that started them.
+            self.program = self._new_program(path)
+            self.program.begin()
+
+    def _new_program(self, path: Path) -> Program:
+        return Program(
+            path,
+            self.definition,
+            self.cluster,
+            self.directory,
+            self.directory / f"attempt-{len(self.outcome.attempts)}",
+            self.children,
+            self._pause,
+        )
+
+    def _run_program(self, path: Path) -> Attempt:
+        program = self.program or self._new_program(path)
         started = self.outcome.data.get("started") or time.time()
         self.outcome.save(phase="running", state="running", started=started)
         self.output.tail.clear()
         kills = run_attempt.memory_kills()
-        end = (self._run_jar if program.suffix == ".jar" else self._run_python)(program, scratch)
+        program.launch(self.arguments)
+        self.launched = True
+        end = program.wait()
+        if end.succeeded:
+            self.outcome.record(Attempt("succeeded", exit_code=0), launched=True)
+        program.end_gateway(lambda: self.stopping.wait(0))
         self.children.finish(_KILL_GRACE_SECONDS)
         full = run_attempt.memory_kills() > kills or run_attempt.near_memory_limit()
         tail = tuple(self.output.tail)
@@ -345,64 +373,6 @@ class Driver:
             if lost:
                 return Attempt("infrastructure", f"the cluster has lost a part of {lost}")
         return attempt
-
-    def _java(self, program: Path, scratch: Path, extra: list[str]) -> list[str]:
-        java = sparkconf.java_command(self.definition, self.cluster, self.directory, scratch)
-        arguments = scratch / "java.args"
-        sparkconf.write_private(arguments, sparkconf.argument_file([*java, *extra]))
-        return [f"{self.cluster['java_home']}/bin/java", f"@{arguments}"]
-
-    def _run_jar(self, program: Path, scratch: Path) -> End:
-        main_class = self.definition["class"]
-        named = ["--class", main_class] if main_class else []
-        command = self._java(program, scratch, [*named, str(program), *self.arguments])
-        return self._watch(self._start(command))
-
-    def _run_python(self, program: Path, scratch: Path) -> End:
-        gateway = run_private.private_directory(self.cluster, scratch) / "gateway"
-        arguments = scratch / "arguments.json"
-        sparkconf.write_private(arguments, json.dumps(self.arguments))
-        java = self._start(
-            self._java(program, scratch, ["pyspark-shell"]),
-            stdin=subprocess.PIPE,
-            _PYSPARK_DRIVER_CONN_INFO_PATH=str(gateway),
-        )
-        launcher = Path(__file__).with_name("launcher.py")
-        python = self._start(
-            [self.cluster["python"], str(launcher), str(program), str(arguments), str(gateway)]
-        )
-        end = self._watch(python, java)
-        java.close_input()  # Spark's gateway ends when its standard input does
-        give_up = time.monotonic() + _GATEWAY_END_SECONDS
-        while java.poll() is None and time.monotonic() < give_up and not self.stopping.wait(0):
-            java.wait(0.05)
-        return end
-
-    def _start(
-        self, command: list[str], *, stdin: int = subprocess.DEVNULL, **extra: str
-    ) -> run_children.Child:
-        environment = sparkconf.environment(self.definition, self.cluster, self.directory)
-        return self.children.start(
-            command,
-            stdin=stdin,
-            directory=self.directory / "work",
-            environment={**environment, **extra},
-        )
-
-    def _watch(self, program: run_children.Child, java: run_children.Child | None = None) -> End:
-        """Wait for the program; for a Python one also see whether its Java machine died."""
-        self.launched = True
-        died: float | None = None
-        while (code := program.poll()) is None:
-            if died is None and java is not None and java.poll() is not None:
-                died = time.monotonic()
-            if died is not None and time.monotonic() - died > _KILL_GRACE_SECONDS:
-                program.signal(signal.SIGKILL)
-            self._pause(0.02)
-        end = End(code, java.poll() if java is not None and died is not None else None)
-        if end.succeeded:
-            self.outcome.record(Attempt("succeeded", exit_code=0), launched=True)
-        return end
 
     # stopping
 

@@ -23,6 +23,14 @@ __all__ = ["main"]
 _GATEWAY_SECONDS = 120
 
 
+def _read_arguments(path: Path) -> list[str]:
+    """Wait for them: inputs are brought first; who does that ends us if they can't be."""
+    while not path.exists():
+        time.sleep(0.01)
+    arguments: list[str] = json.loads(path.read_text("utf-8", "surrogatepass"))
+    return arguments
+
+
 def _read_gateway(path: Path) -> tuple[int, str]:
     give_up = time.monotonic() + _GATEWAY_SECONDS
     while not path.exists():
@@ -53,11 +61,11 @@ def _hasten_accumulators() -> None:
 def main(argv: list[str]) -> None:
     """Connect, then run the program as ``__main__``."""
     program, arguments_file, gateway_file = argv
-    arguments = json.loads(Path(arguments_file).read_text("utf-8", "surrogatepass"))
     _hasten_accumulators()
     # Imported while the Java machine starts: both take about a second.
     import pyspark.sql  # noqa: F401
 
+    arguments = _read_arguments(Path(arguments_file))
     port, secret = _read_gateway(Path(gateway_file))
     os.environ["PYSPARK_GATEWAY_PORT"] = str(port)
     os.environ["PYSPARK_GATEWAY_SECRET"] = secret

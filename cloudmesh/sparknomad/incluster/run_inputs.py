@@ -293,7 +293,7 @@ class Inputs:
             if len(shards) == 1 or self.catalog.files.size(target) != each.size:
                 whole[target] = shards
         every = [shard for group in whole.values() for shard in group]
-        if transfers.spreads(every):
+        if self.agent().spreads(every):
             self.before_moving()
         name = f"{self.run} staging {wanted['name']}"
         moved = self.agent().move(

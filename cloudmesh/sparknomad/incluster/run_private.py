@@ -16,7 +16,7 @@ __all__ = ["CREDENTIALS", "clear", "forget", "private_directory", "redaction", "
 CREDENTIALS = "storage.json"
 """The file with the Spark keys that hold the credentials of the run's storages."""
 
-_FILES = ("spark.properties", "gateway")
+_FILES = ("spark.properties", "agent.properties", "gateway")
 _SECONDS = 10
 # Spark's own default: org.apache.spark.internal.config.SECRET_REDACTION_PATTERN.
 _REDACTED = "(?i)secret|password|token|access[.]?key"

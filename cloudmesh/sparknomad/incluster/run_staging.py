@@ -176,23 +176,27 @@ def find_room(master_ui: str, wanted: dict[str, int]) -> Room:
 
 
 class Workers(NamedTuple):
-    """The cluster's workers: cores in all, how many hosts they are on, how many they are."""
+    """The cluster's workers: cores in all, the hosts they are on, how many they are."""
 
-    cores: int
-    hosts: int
+    cores: int = 1
+    hosts: frozenset[str] = frozenset()
     number: int = 1
+
+    def are_only_on(self, host: str) -> bool:
+        """Whether some are known, and all of them are on one host."""
+        return self.hosts == {host}
 
 
 def find_workers(master_ui: str) -> Workers:
-    """Ask the Spark master for its workers; at least one core and host is told."""
+    """Ask the Spark master for its workers; at least one core is told."""
     try:
         told = direct.get_json(f"{master_ui}/json/", timeout=10)["workers"]
         alive = [worker for worker in told if worker["state"] == "ALIVE"]
         cores = sum(int(worker["cores"]) for worker in alive)
-        hosts = {worker["host"] for worker in alive}
-        return Workers(max(1, cores), max(1, len(hosts)), max(1, len(alive)))
+        hosts = frozenset(str(worker["host"]) for worker in alive)
+        return Workers(max(1, cores), hosts, max(1, len(alive)))
     except _ODD:
-        return Workers(1, 1)
+        return Workers()
 
 
 def megabytes(size: int) -> int:

@@ -61,6 +61,11 @@ def cluster_files(cluster: Mapping[str, Any]) -> staged.Files:
     return localfiles.LocalFiles(Path(cluster["staging"]["root"]).parent)
 
 
+def _copies(workers: run_staging.Workers) -> int:
+    """How many copies each block has of what is staged."""
+    return max(1, min(2, len(workers.hosts)))
+
+
 class _Java:
     """The agent's process, as `transfers.Agent` sees it."""
 
@@ -152,12 +157,12 @@ class RunTransfers:
         self._started += 1
         scratch = self.directory / f"transfer-{self._started}"
         scratch.mkdir(mode=0o700, exist_ok=True)
-        copies = run_staging.find_workers(self.cluster["master_ui"]).hosts
+        workers = run_staging.find_workers(self.cluster["master_ui"])
         changes = {
             **_CHANGES,
             "spark.app.name": f"{self.run['run']} transfer",
             "spark.jars": Path(self.cluster["agent"]).as_uri(),
-            "spark.hadoop.dfs.replication": str(min(2, copies)),
+            "spark.hadoop.dfs.replication": str(_copies(workers)),
             **more,
         }
         java = sparkconf.agent_command(
@@ -174,7 +179,8 @@ class RunTransfers:
             directory=self.directory,
             environment=environment,
         )
-        self._agent = transfers.Agent(_Java(self._child), answers, self._explain)
+        alone = workers.are_only_on(self.cluster["host"])
+        self._agent = transfers.Agent(_Java(self._child), answers, self._explain, alone=alone)
 
     def _explain(self) -> str:
         """Why the agent ended: the last that it said."""
@@ -211,7 +217,7 @@ class RunTransfers:
         staging = self.cluster["staging"]
         workers = run_staging.find_workers(self.cluster["master_ui"])
         return run_inputs.Settings(
-            staging["prefix"], min(2, workers.hosts), staging.get("quota"), workers.cores
+            staging["prefix"], _copies(workers), staging.get("quota"), workers.cores
         )
 
     def _outputs(self) -> run_outputs.Outputs:

@@ -64,12 +64,19 @@ IMAGE_ENVIRONMENT = {
 IMAGE_CLASS_PATH = "/opt/spark/conf:/opt/spark/jars/*"
 """As Spark's own launcher puts it together; the shared archive serves only this one."""
 
+_LARGE_PIECES = {
+    # A checksum for each 512 bytes, and a packet for each 64 KiB, cost more than moving them.
+    "dfs.bytes-per-checksum": "65536",
+    "dfs.client-write-packet-size": "262144",
+}
+
 HDFS_OPTIONS = {
     # By default Hadoop asks DNS for the host's own name here, which many hosts do not know.
     "hadoop.http.authentication.kerberos.principal": "HTTP/localhost@LOCALHOST",
     "dfs.namenode.safemode.extension": "0",
     "dfs.namenode.datanode.registration.ip-hostname-check": "false",
     "dfs.heartbeat.interval": "1",
+    **_LARGE_PIECES,
 }
 """Settings that NameNode and DataNode share."""
 
@@ -78,6 +85,7 @@ HDFS_CLIENT = {
     # milliseconds; by default a client asks again after 400.
     "spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "10",
     "spark.hadoop.dfs.client.block.write.locateFollowingBlock.retries": "11",
+    **{f"spark.hadoop.{key}": value for key, value in _LARGE_PIECES.items()},
 }
 """Settings of what reads and writes the cluster's HDFS."""
 
@@ -223,7 +231,7 @@ def java_command(
 ) -> list[str]:
     """The driver's Java machine up to and with ``SparkSubmit``'s own options."""
     values = properties(definition, cluster, directory, scratch)
-    listed = _write_properties(cluster, scratch, values)
+    listed = _write_properties(cluster, scratch, values, "spark.properties")
     own = definition["conf"].get("spark.driver.extraJavaOptions", "")
     return [
         *_java_machine(definition, cluster, class_path(cluster), values["spark.driver.memory"]),
@@ -256,30 +264,44 @@ def agent_command(
     values = properties(definition, cluster, directory, scratch)
     values |= {key: value for key, value in changes.items() if value is not None}
     values = {key: value for key, value in values.items() if changes.get(key, value) is not None}
+    # The program's own Java machine may wait beside it, in the same container.
+    heap = _megabytes(definition["resources"]["driver"]["memory"] * 3 // 4)
     # A shared archive serves every class path that begins with the one it was made for.
     path = f"{class_path(cluster)}:{cluster['agent']}"
     return [
-        *_java_machine(definition, cluster, path, values["spark.driver.memory"]),
+        *_java_machine(definition, cluster, path, heap, mover=True),
         "sparknomad.Agent",
-        str(_write_properties(cluster, scratch, values)),
+        str(_write_properties(cluster, scratch, values, "agent.properties")),
     ]
 
 
 def _java_machine(
-    definition: dict[str, Any], cluster: dict[str, Any], path: str, heap: str
+    definition: dict[str, Any],
+    cluster: dict[str, Any],
+    path: str,
+    heap: str,
+    *,
+    mover: bool = False,
 ) -> list[str]:
     return [
         "-cp",
         path,
         f"-Xmx{heap}",
         *module_options(cluster["java_home"]),
-        *java_options(definition["startup"], driver=True, archive=cluster.get("archive")),
+        *java_options(
+            # Who moves gigabytes needs the second compiler, whatever the program asks.
+            "balanced" if mover else definition["startup"],
+            driver=not mover,
+            archive=cluster.get("archive"),
+        ),
         logging_option(),
     ]
 
 
-def _write_properties(cluster: dict[str, Any], scratch: Path, values: Mapping[str, str]) -> Path:
-    listed = run_private.private_directory(cluster, scratch) / "spark.properties"
+def _write_properties(
+    cluster: dict[str, Any], scratch: Path, values: Mapping[str, str], name: str
+) -> Path:
+    listed = run_private.private_directory(cluster, scratch) / name
     write_private(listed, properties_text(values))
     return listed
 

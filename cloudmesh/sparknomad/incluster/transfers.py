@@ -23,7 +23,7 @@ __all__ = [
     "batches",
     "check_moved",
     "shards_of",
-    "spreads",
+    "pays",
 ]
 
 MEGABYTE = 1024 * 1024
@@ -36,7 +36,7 @@ _THREADS = 8
 _HERE_BYTES, _HERE_OBJECTS = 32 * MEGABYTE, 50
 """What is moved by this process alone: executors would take longer to start."""
 
-_HERE_THREADS = 8
+_HERE_THREADS_A_CORE = 4
 
 
 class TransferError(Exception):
@@ -135,13 +135,27 @@ class Agent:
         process: the Java process.
         answers: the file that it writes to.
         explain: why it ended, for a person.
+        alone: whether all workers are on the agent's own host: executors would only take
+            their start from the same cores.
     """
 
-    def __init__(self, process: Process, answers: Path, explain: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        answers: Path,
+        explain: Callable[[], str],
+        *,
+        alone: bool = False,
+    ) -> None:
         self._process = process
         self._answers = answers
         self._explain = explain
+        self._alone = alone
         self._offset = 0
+
+    def spreads(self, shards: Sequence[Shard]) -> bool:
+        """Whether moving these takes executors of the cluster."""
+        return not self._alone and pays(shards)
 
     def look(self, source: str, *, limit: int | None = None) -> Listing:
         """The objects that a place or pattern stands for.
@@ -190,7 +204,7 @@ class Agent:
         Raises:
             TransferError: if the agent ended, or Spark gave up.
         """
-        spread = spreads(shards)
+        spread = self.spreads(shards)
         tasks = [[asdict(shard) for shard in batch] for batch in batches(shards, cores, place)]
         request = {
             "do": "move",
@@ -198,7 +212,7 @@ class Agent:
             "tasks": tasks,
             "place": place and spread,
             "spread": spread,
-            "threads": _THREADS if spread else _HERE_THREADS,
+            "threads": _THREADS if spread else max(_THREADS, _HERE_THREADS_A_CORE * cores),
         }
         moved: list[dict[str, Any]] = self._ask(request, tell)
         return moved
@@ -293,7 +307,7 @@ def _shard(source: Object, target: str, start: int, length: int) -> Shard:
     return Shard(source.source, target, start, length, source.size, source.version, resume=True)
 
 
-def spreads(shards: Sequence[Shard]) -> bool:
+def pays(shards: Sequence[Shard]) -> bool:
     """Whether moving these is worth starting executors."""
     return sum(shard.length for shard in shards) > _HERE_BYTES or len(shards) > _HERE_OBJECTS
 
