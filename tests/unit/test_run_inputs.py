@@ -115,6 +115,25 @@ def test_an_input_is_brought_once_and_then_found(lab: Lab) -> None:
     assert len(lab.agent.moved) == count
 
 
+def test_what_another_run_brings_between_look_and_lock_is_not_brought_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, other = lab.catalog.lock, Catalog(lab.catalog.files, lab.catalog.root)
+
+    def late(key: str, run: str) -> bool:
+        monkeypatch.undo()
+        Lab(lab.agent, other).bring(run="quicker")
+        return lock(key, run)
+
+    monkeypatch.setattr(lab.catalog, "lock", late)
+    try:
+        told = lab.bring().report
+        assert told["from_cache"] and told["fetched_bytes"] == 0
+        assert len(lab.agent.moved) == len(lab.agent.objects)
+    finally:
+        other.release()
+
+
 def test_only_changed_objects_come_from_the_source(lab: Lab) -> None:
     lab.bring()
     lab.agent.moved.clear()

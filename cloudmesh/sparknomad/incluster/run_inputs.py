@@ -160,8 +160,7 @@ class Inputs:
         while True:
             entry = self.catalog.acquire(key, self.run)
             if entry is not None:
-                self._keep(wanted, entry)
-                return self._staged(wanted, listing, entry, {"from_cache": True})
+                return self._here(wanted, listing, entry)
             reason = self._why_not(wanted, listing, seen)
             if reason:
                 return self._direct(wanted, reason, listing)
@@ -170,12 +169,18 @@ class Inputs:
             self.say(f"{wanted['shown']} is being staged by another run: waiting for it")
             self.catalog.wait_for(key, time.sleep)
         try:
+            # Another run may have brought it between our look and our lock.
+            entry = self.catalog.acquire(key, self.run)
+            if entry is not None:
+                return self._here(wanted, listing, entry)
             return self._fetch(wanted, listing, key, files)
         finally:
             self.catalog.unlock(key)
 
-    def _keep(self, wanted: Mapping[str, Any], entry: staged.Entry) -> None:
-        """Let what is staged already stay as long as is asked now."""
+    def _here(
+        self, wanted: Mapping[str, Any], listing: transfers.Listing, entry: staged.Entry
+    ) -> Brought:
+        """Use what is staged already, and let it stay as long as is asked now."""
         changes: dict[str, Any] = {}
         if wanted.get("pin") and not entry.pin:
             changes["pin"] = True
@@ -183,6 +188,7 @@ class Inputs:
             changes["ttl"] = wanted["ttl"]
         if changes:
             self.catalog.change(entry.key, **changes)
+        return self._staged(wanted, listing, entry, {"from_cache": True})
 
     def _why_not(self, wanted: Mapping[str, Any], listing: transfers.Listing, seen: int) -> str:
         """Why an input is better read where it is; empty if it is to be staged.
