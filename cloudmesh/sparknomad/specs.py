@@ -11,7 +11,7 @@ from dataclasses import field
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cloudmesh.sparknomad.spec_hosts import HostSpec, Role, host_entry
@@ -34,6 +34,7 @@ __all__ = [
     "ClusterSpec",
     "Dependencies",
     "DriverResources",
+    "ExecutorRange",
     "ExecutorResources",
     "Exists",
     "HostSpec",
@@ -166,16 +167,36 @@ class DriverResources:
 
 
 @dataclass(frozen=True, config=CONFIGURATION)
+class ExecutorRange:
+    """Executors that come and go with the work that waits.
+
+    Attributes:
+        max: how many there are at most.
+        min: how many there are at least.
+    """
+
+    max: Count
+    min: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ExecutorRange:
+        if self.min > self.max:
+            raise ValueError(f"min must be at most max, which is {self.max}")
+        return self
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
 class ExecutorResources:
     """What the executors of a run get.
 
     Attributes:
-        count: how many; without it, as many as the cluster can hold.
+        count: how many, or ``{min: 1, max: 8}`` for as many as there is work for; without it,
+            as many as the cluster can hold.
         cores: of each.
         memory: the Java heap of each.
     """
 
-    count: Count | None = None
+    count: Count | ExecutorRange | None = None
     cores: Count = 1
     memory: Size = parse_size("1g")
 

@@ -181,6 +181,31 @@ def test_a_full_driver_is_told_as_out_of_memory(deployed: Command, tmp_path: Pat
     assert "out of memory" in done.err
 
 
+COMING_AND_GOING = """
+import time
+from pyspark.sql import SparkSession
+context = SparkSession.builder.getOrCreate().sparkContext
+infos = context._jsc.sc().statusTracker().getExecutorInfos
+print(context.parallelize(range(8), 8).map(lambda n: time.sleep(1) or 1).sum(), flush=True)
+most, give_up = len(infos()) - 1, time.time() + 60
+while len(infos()) > 1 and time.time() < give_up:
+    time.sleep(0.2)
+print(most, len(infos()) - 1)
+"""
+
+
+def test_executors_come_with_the_work_and_go_after_it(deployed: Command, tmp_path: Path) -> None:
+    write(tmp_path, COMING_AND_GOING)
+    job = tmp_path / "job.yaml"
+    resources = "resources: {executors: {count: {min: 0, max: 2}}}\n"
+    conf = "conf: {spark.dynamicAllocation.executorIdleTimeout: 2s}\n"
+    job.write_text(f"job: elastic\nprogram: program.py\n{resources}{conf}")
+    assert deployed.ok("job", "run", str(job), "--quiet").out.splitlines() == ["8", "2 0"]
+    job.write_text("job: elastic\nprogram: program.py\n" + resources.replace("min: 0", "min: 3"))
+    done = deployed("job", "run", str(job))
+    assert done.code == 2 and "min must be at most max, which is 2" in done.err
+
+
 def test_twelve_runs_at_once_all_succeed_once(deployed: Command, tmp_path: Path) -> None:
     program = write(
         tmp_path,

@@ -153,6 +153,35 @@ def cluster(directory: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+def counted(directory: Path, count: Any) -> dict[str, str]:
+    """The properties that tell how many executors there are."""
+    resources = definition()["resources"]
+    resources["executors"] = {"count": count, "cores": 2, "memory": 1024**3}
+    (directory / "scratch").mkdir(exist_ok=True)
+    values = sparkconf.properties(
+        definition(resources=resources), cluster(directory), directory, directory / "scratch"
+    )
+    names = ("spark.cores.max", "spark.dynamicAllocation.")
+    return {key: value for key, value in values.items() if key.startswith(names)}
+
+
+def test_executors_come_and_go_within_their_range(tmp_path: Path) -> None:
+    assert counted(tmp_path, None) == {}
+    assert counted(tmp_path, 3) == {"spark.cores.max": "6"}
+    told = counted(tmp_path, {"min": 0, "max": 4})
+    assert told["spark.cores.max"] == "8"
+    prefix = "spark.dynamicAllocation."
+    assert {key.removeprefix(prefix): value for key, value in told.items() if prefix in key} == {
+        "enabled": "true",
+        "minExecutors": "0",
+        "initialExecutors": "0",
+        "maxExecutors": "4",
+        "executorIdleTimeout": "30s",
+        "shuffleTracking.enabled": "true",
+        "shuffleTracking.timeout": "5min",
+    }
+
+
 def test_awkward_arguments_reach_java_unchanged(tell: Tell) -> None:
     assert tell(AWKWARD) == AWKWARD
 

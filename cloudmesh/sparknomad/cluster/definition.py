@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
 from cloudmesh.sparknomad.model import Submission
-from cloudmesh.sparknomad.specs import JobSpec
+from cloudmesh.sparknomad.specs import ExecutorRange, JobSpec
 
 __all__ = ["TRANSFER", "Artifact", "Definition", "build_definition", "hash_file", "run_document"]
 
@@ -74,6 +75,7 @@ def build_definition(job: JobSpec) -> Definition:
     others = (item for group in groups.values() for item in group)
     artifacts = (*filter(None, (program,)), *others)
     _check_names(artifacts)
+    count = job.resources.executors.count
     document: dict[str, Any] = {
         "job": job.job,
         "program": _listed(program) if program else None,
@@ -85,7 +87,7 @@ def build_definition(job: JobSpec) -> Definition:
                 "memory": job.resources.driver.memory,
             },
             "executors": {
-                "count": job.resources.executors.count,
+                "count": dataclasses.asdict(count) if isinstance(count, ExecutorRange) else count,
                 "cores": job.resources.executors.cores,
                 "memory": job.resources.executors.memory,
             },
@@ -149,9 +151,11 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
             "profiles": list(submission.storage.profiles),
             "conf": dict(submission.storage.conf),
         },
-        "inputs": [asdict(each) for each in staging.inputs],
-        "outputs": [asdict(each) for each in staging.outputs],
-        "copies": [asdict(each) for each in staging.copies],
-        "checks": None if staging.checks is None else [asdict(each) for each in staging.checks],
+        "inputs": [dataclasses.asdict(each) for each in staging.inputs],
+        "outputs": [dataclasses.asdict(each) for each in staging.outputs],
+        "copies": [dataclasses.asdict(each) for each in staging.copies],
+        "checks": None
+        if staging.checks is None
+        else [dataclasses.asdict(each) for each in staging.checks],
         "quota": staging.quota,
     }

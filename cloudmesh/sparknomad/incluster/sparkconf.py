@@ -119,6 +119,10 @@ _SERIAL = "-XX:+UseSerialGC"
 _LATE_C2 = "-XX:CompileThresholdScaling=4"
 
 
+_IDLE, _SHUFFLE_KEPT = "30s", "5min"
+"""When an executor without work goes, and one that holds what another stage may read."""
+
+
 def module_options(java_home: str) -> list[str]:
     """What Spark wants of Java's modules, less what this Java was built without."""
     options = list(_MODULE_OPTIONS)
@@ -192,8 +196,7 @@ def properties(
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": (directory / "work" / "spark-warehouse").as_uri(),
     }
-    if executors.get("count"):
-        values["spark.cores.max"] = str(executors["count"] * executors["cores"])
+    values.update(_executor_count(executors))
     if cluster.get("secret_file"):
         secret = Path(cluster["secret_file"]).read_text("utf-8").strip()
         values["spark.authenticate"] = "true"
@@ -219,6 +222,28 @@ def properties(
     if secrets:
         pattern = values.get("spark.redaction.regex")
         values["spark.redaction.regex"] = run_private.redaction(secrets, pattern)
+    return values
+
+
+def _executor_count(executors: dict[str, Any]) -> dict[str, str]:
+    """How many executors: some, as many as there is work for, or all that there is room for."""
+    count = executors.get("count")
+    if not count:
+        return {}
+    most = count["max"] if isinstance(count, dict) else count
+    values = {"spark.cores.max": str(most * executors["cores"])}
+    if isinstance(count, dict):
+        values |= {
+            "spark.dynamicAllocation.enabled": "true",
+            "spark.dynamicAllocation.minExecutors": str(count["min"]),
+            "spark.dynamicAllocation.initialExecutors": str(count["min"]),
+            "spark.dynamicAllocation.maxExecutors": str(most),
+            "spark.dynamicAllocation.executorIdleTimeout": _IDLE,
+            # There is no shuffle service: executors keep what others still read. Without a
+            # timeout they would keep it until Java collects the driver's garbage.
+            "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+            "spark.dynamicAllocation.shuffleTracking.timeout": _SHUFFLE_KEPT,
+        }
     return values
 
 
