@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from acceptance.conftest import Command, Done, ended
+from google_account import Google, google
 from hdfs import Hdfs
 from servers import Server
 
@@ -56,6 +57,7 @@ class Lab:
     command: Command
     environment: dict[str, str]
     secrets: tuple[str, ...]
+    account: Google
 
     def ok(self, *words: str) -> Done:
         done = self.command(*words, **self.environment)
@@ -77,10 +79,18 @@ class Lab:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
-    def add(self, name: str, url: str, server: Server | Hdfs, *more: str) -> None:
+    def add(self, name: str, url: str, server: Server | Hdfs | Google, *more: str) -> None:
         endpoint = server.endpoint.removesuffix("/devstoreaccount1")
         words = ("storage", "profile", "add", name, f"--url={url}", f"--endpoint={endpoint}")
         self.ok(*words, *more)
+
+
+@pytest.fixture(scope="module")
+def account(gcs_server: Server) -> Iterator[Google]:
+    """A service account; its tokens end soon, so that every run has to get some."""
+    with google(gcs_server.endpoint) as made:
+        made.life = 20
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +101,7 @@ def lab(
     tmp_path_factory: pytest.TempPathFactory,
     s3_server: Server,
     gcs_server: Server,
+    account: Google,
     azure_server: Server,
     swift_server: Server,
     hdfs_server: Hdfs,
@@ -102,18 +113,21 @@ def lab(
         "EC2_ACCESS_KEY": swift_server.access_key,
         "EC2_SECRET_KEY": swift_server.secret_key,
         "AZURE_STORAGE_KEY": azure_server.secret_key,
+        "GOOGLE_CREDENTIALS_JSON": json.dumps(account.document),
     }
-    secrets = (s3_server.secret_key, azure_server.secret_key)
+    pem = account.document["private_key"].splitlines()
+    secrets = (s3_server.secret_key, azure_server.secret_key, pem[5])
     with ended(Command(home, cache)) as command:
-        made = Lab(command, environment, secrets)
+        made = Lab(command, environment, secrets, account)
         made.ok("cluster", "deploy", "--driver=exec")
         given = "--credentials=environment"
         made.add("aws", "s3://lab/runs/", s3_server, given)
         made.add("stack", "swift://stack/runs/", swift_server, given)
         azure = "abfs://lab@devstoreaccount1.dfs.core.windows.net/runs/"
         made.add("azure", azure, azure_server, given)
-        open_to_all = ("--credentials=none", "--set=options.project=test")
-        made.add("google", "gs://lab/runs/", gcs_server, *open_to_all)
+        project = "--set=options.project=test"
+        made.add("google", "gs://lab/runs/", account, given, project)
+        made.add("public", "gs://lab/runs/", gcs_server, "--credentials=none", project)
         made.add("hadoop", f"{hdfs_server.url}runs/", hdfs_server, "--set=options.user=spark")
         (home / "words.py").write_text(PROGRAM)
         (home / "words.yaml").write_text(JOB)
@@ -164,16 +178,59 @@ def test_a_plain_url_uses_the_profile_that_it_lies_in_and_commits_by_magic(lab: 
     assert proof["committer"] == "magic"
 
 
+def test_google_without_credentials(lab: Lab) -> None:
+    count(lab, "public:texts/", "public:out/public/")
+
+
+# Tells of the driver's and an executor's Java machine whether the shared archive is in use, and
+# where the class that knows the service account is in their class paths.
+SHARING = """
+import os, pathlib, sys
+from pyspark.sql import SparkSession
+
+def told(process):
+    place = pathlib.Path("/proc", str(process))
+    words = (place / "cmdline").read_text().split("\\0")
+    path = words[words.index("-cp") + 1].split(":")
+    return "spark.jsa" in (place / "maps").read_text(), path[-1]
+
+def java(_):
+    process = os.getpid()
+    while "java" not in os.readlink(f"/proc/{process}/exe"):
+        process = int(pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")")[-1].split()[1])
+    return told(process)
+
+spark = SparkSession.builder.getOrCreate()
+assert spark.read.text(sys.argv[2]).count() == 3
+print(*told(spark._jvm.java.lang.ProcessHandle.current().pid()))
+print(*spark.sparkContext.parallelize([0], 1).map(java).first())
+spark.stop()
+"""
+
+
+def test_runs_with_a_service_account_start_from_the_shared_archive(lab: Lab) -> None:
+    (lab.command.home / "sharing.py").write_text(SHARING)
+    before = len(lab.account.granted)
+    done = lab.ok("job", "run", "sharing.py", "--param", "input=google:texts/")
+    assert done.out == "True /opt/sparknomad/transfer.jar\n" * 2
+    # The driver lists, and an executor reads: each has a token of its own.
+    assert len(lab.account.granted) >= before + 2
+    assert not [each for each in lab.account.refused if "statement" in each]
+    done = lab.ok("job", "run", "sharing.py", "--param", "input=aws:texts/")
+    assert "transfer.jar" not in done.out and done.out.count("True") == 2
+
+
 # credentials
 
 LOOKER = """
 import os, pathlib, sys, time
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.config("spark.ui.enabled", "true").getOrCreate()
-spark.read.text(sys.argv[2]).count()
+for place in sys.argv[2:5:2]:
+    spark.read.text(place).count()
 print(spark.sparkContext.uiWebUrl, flush=True)
 seen = pathlib.Path("/alloc/data/run")
-while not (seen / "work" / "go").exists() and time.time() < float(sys.argv[4]):
+while not (seen / "work" / "go").exists() and time.time() < float(sys.argv[6]):
     time.sleep(0.2)
 """
 
@@ -184,7 +241,8 @@ def test_a_runs_secrets_are_nowhere_to_be_seen(lab: Lab) -> None:
     import psutil
 
     (lab.command.home / "looker.py").write_text(LOOKER)
-    params = ("--param", "input=aws:texts/", "--param", f"until={time.time() + 25:.0f}")
+    params = ("--param", "input=aws:texts/", "--param", "other=google:texts/")
+    params += ("--param", f"until={time.time() + 25:.0f}")
     plan = lab.ok("job", "run", "looker.py", *params, "--dry-run")
     run = lab.ok("job", "run", "looker.py", *params, "--detach").out.strip()
     texts = {"plan": plan.out + plan.err}

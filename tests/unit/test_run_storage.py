@@ -23,6 +23,18 @@ from cloudmesh.sparknomad.storage.url import StorageURL, parse_url
 
 S3A = "fs.s3a.bucket.b."
 HOST = "acc.dfs.core.windows.net"
+JOB: dict[str, Any] = {
+    "job": "j",
+    "resources": {
+        "driver": {"cores": 1, "memory": 1 << 30},
+        "executors": {"count": 1, "cores": 1, "memory": 1 << 30},
+    },
+    "startup": "fast",
+    "conf": {},
+    "python": [],
+    "jars": [],
+    "files": [],
+}
 
 
 def settings(url: str, values: dict[str, str] | None = None, **fields: Any) -> HadoopSettings:
@@ -132,14 +144,36 @@ def test_google_with_each_sort_of_credentials() -> None:
     assert told.conf["fs.gs.auth.type"] == "USER_CREDENTIALS"
     assert told.secrets["fs.gs.auth.refresh.token"] == "R"
     key = {"type": "service_account", "client_email": "e", "private_key_id": "i"}
-    told = settings("gs://b/", {"json": json.dumps({**key, "private_key": "hush"})})
-    assert told.secrets["fs.gs.auth.service.account.private.key"] == "hush"
+    told = settings("gs://b/", {"json": json.dumps({**key, "private_key": "hush", "more": "m"})})
+    ((name, value),) = told.secrets.items()
+    assert name == "fs.gs.sparknomad.service.account"
+    token_uri = "https://oauth2.googleapis.com/token"
+    kept = {"client_email": "e", "private_key": "hush", "private_key_id": "i"}
+    assert json.loads(value) == {**kept, "token_uri": token_uri}
+    assert told.conf["fs.gs.auth.type"] == "ACCESS_TOKEN_PROVIDER"
+    for end in ("", ".impl"):  # of version 4 of the connector, and of 2.2
+        assert told.conf[f"fs.gs.auth.access.token.provider{end}"] == "sparknomad.ServiceAccount"
     told = settings("gs://b/", credentials={"source": "instance"})
     assert told.conf["fs.gs.auth.type"] == "COMPUTE_ENGINE"
     assert settings("gs://b/").conf["fs.gs.auth.type"] == "UNAUTHENTICATED"
     with pytest.raises(CredentialError, match="no credentials of Google") as caught:
         settings("gs://b/", {"json": "{hush"})
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"type": "external_account", "audience": "hush"}, "'external_account'"),
+        ({"type": "service_account", "private_key": "hush"}, "it lacks client_email"),
+        ({"type": "service_account", "client_email": "hush"}, "it lacks private_key"),
+    ],
+)
+def test_google_says_which_credentials_it_takes(document: dict[str, str], told: str) -> None:
+    with pytest.raises(CredentialError, match=told) as caught:
+        settings("gs://b/", {"json": json.dumps(document)})
+    assert "hush" not in str(caught.value)
+    assert "service_account" in caught.value.hint
 
 
 def test_hadoops_own_keys_pass_through() -> None:
@@ -253,18 +287,7 @@ def test_secrets_are_private_redacted_and_forgotten(tmp_path: Path) -> None:
         "java_home": "/j",
         "conf_dir": "/c",
     }
-    job = {
-        "job": "j",
-        "resources": {
-            "driver": {"cores": 1, "memory": 1 << 30},
-            "executors": {"count": 1, "cores": 1, "memory": 1 << 30},
-        },
-        "startup": "fast",
-        "conf": {"spark.redaction.regex": "mine"},
-        "python": [],
-        "jars": [],
-        "files": [],
-    }
+    job = {**JOB, "conf": {"spark.redaction.regex": "mine"}}
     command = sparkconf.java_command(job, where, tmp_path, tmp_path)
     listed = private / "spark.properties"
     assert str(listed) in command
@@ -280,6 +303,20 @@ def test_secrets_are_private_redacted_and_forgotten(tmp_path: Path) -> None:
     run_private.forget(where)
     assert list(private.iterdir()) == []
     run_private.forget(where)
+
+
+def test_a_class_of_ours_is_at_the_end_of_every_class_path(tmp_path: Path) -> None:
+    where = {"spark_home": "/s", "conf_dir": "/c", "connectors": "/x/*", "agent": "/a/t.jar"}
+    assert sparkconf.class_path(where) == "/c:/s/jars/*:/x/*"
+    assert sparkconf.own_classes(where) == ""
+    where |= {"storage_conf": {"spark.hadoop.fs.x": "sparknomad.ServiceAccount"}}
+    assert sparkconf.class_path(where) == "/c:/s/jars/*:/x/*:/a/t.jar"
+    where |= dict.fromkeys(("master", "host", "executor_python", "python", "java_home"), "")
+    told = sparkconf.properties(JOB, where, tmp_path, tmp_path)
+    assert told["spark.executor.extraClassPath"] == "/x/*"
+    assert told["spark.executorEnv.SPARK_DIST_CLASSPATH"] == "/a/t.jar"
+    agent = sparkconf.agent_command(JOB, where, tmp_path, tmp_path, {})
+    assert agent[agent.index("-cp") + 1] == "/c:/s/jars/*:/x/*:/a/t.jar"
 
 
 def test_sparks_own_pattern_stays_where_the_job_has_none() -> None:

@@ -33,6 +33,8 @@ __all__ = [
     "java_options",
     "logging_option",
     "module_options",
+    "names_own_class",
+    "own_classes",
     "properties",
     "properties_text",
     "write_private",
@@ -158,8 +160,22 @@ def logging_option() -> str:
 def class_path(cluster: dict[str, Any]) -> str:
     """The class path of every process of a cluster; equal for all, for the shared archive."""
     home = cluster["spark_home"]
-    connectors = cluster.get("connectors")
-    return f"{cluster['conf_dir']}:{home}/jars/*" + (f":{connectors}" if connectors else "")
+    last = filter(None, [cluster.get("connectors"), own_classes(cluster)])
+    return ":".join([cluster["conf_dir"], f"{home}/jars/*", *last])
+
+
+def own_classes(cluster: Mapping[str, Any]) -> str:
+    """The jar of our own classes, if a storage of the run names one of them; else nothing.
+
+    It stands at the end: a shared archive serves every class path that begins with the one that
+    it was made for.
+    """
+    return str(cluster["agent"]) if names_own_class(cluster.get("storage_conf", {})) else ""
+
+
+def names_own_class(conf: Mapping[str, str]) -> bool:
+    """Whether the value of one of these keys is a class of ours."""
+    return any(value.startswith("sparknomad.") for value in conf.values())
 
 
 def properties(
@@ -212,6 +228,9 @@ def properties(
             values[key] = ",".join(names)
     if cluster.get("connectors"):
         values["spark.executor.extraClassPath"] = cluster["connectors"]
+    if own := own_classes(cluster):
+        # Spark's launcher puts this at the class path's end, and extraClassPath at its start.
+        values["spark.executorEnv.SPARK_DIST_CLASSPATH"] = own
     secrets = run_private.storage_secrets(cluster)
     values.update(cluster.get("storage_conf", {}))
     values.update(secrets)
@@ -291,8 +310,7 @@ def agent_command(
     values = {key: value for key, value in values.items() if changes.get(key, value) is not None}
     # The program's own Java machine may wait beside it, in the same container.
     heap = _megabytes(definition["resources"]["driver"]["memory"] * 3 // 4)
-    # A shared archive serves every class path that begins with the one it was made for.
-    path = f"{class_path(cluster)}:{cluster['agent']}"
+    path = class_path(cluster) + ("" if own_classes(cluster) else f":{cluster['agent']}")
     return [
         *_java_machine(definition, cluster, path, heap, mover=True),
         "sparknomad.Agent",

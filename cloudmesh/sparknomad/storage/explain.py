@@ -41,6 +41,12 @@ _CAUSES = (
         credentials=True,
     ),
     _Cause(
+        r"invalid_grant|Invalid JWT|is no RSA key",
+        "The service account's key is not known there (any more), or this host's clock is wrong; "
+        "make a new key, or set the clock.",
+        credentials=True,
+    ),
+    _Cause(
         r"ExpiredToken|token .*expired|expired.*token|TokenRefreshRequired",
         "The credentials have expired; get new ones.",
         credentials=True,

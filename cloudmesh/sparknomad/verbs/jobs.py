@@ -205,8 +205,11 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
 
     def _with_connectors(self, provider: ClusterProvider, submission: Submission) -> Submission:
         """Fetch the connectors where Spark is not an image, which has them."""
-        needs_agent = submission.staging.wanted
-        if provider.runtime is not HostRuntime or not (submission.storage.conf or needs_agent):
+        from cloudmesh.sparknomad.incluster.sparkconf import names_own_class
+
+        conf = submission.storage.conf
+        needs_agent = submission.staging.wanted or names_own_class(conf)
+        if provider.runtime is not HostRuntime or not (conf or needs_agent):
             return submission
         from cloudmesh.sparknomad.image.host import host_agent, host_connectors
 
