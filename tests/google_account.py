@@ -27,6 +27,8 @@ __all__ = ["Google", "google"]
 
 _HOST = "127.0.0.1"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+# What google-auth names as the audience, whatever the key's file says.
+_GOOGLE = "https://oauth2.googleapis.com/token"
 _SCOPES = (
     "https://www.googleapis.com/auth/devstorage.read_write",
     "https://www.googleapis.com/auth/devstorage.full_control",  # what gcsfs asks for
@@ -49,6 +51,7 @@ class Google:
         agents: what the storage's clients call themselves.
         paths: what was asked of the storage: method and path.
         failing: so many statements are answered with status 503 first.
+        damaging: so many downloads have other bytes first.
         delay: seconds that the storage takes for each request.
     """
 
@@ -57,6 +60,7 @@ class Google:
     life: float = 3600
     leeway: float = 0
     failing: int = 0
+    damaging: int = 0
     delay: float = 0
     granted: list[dict[str, Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -113,11 +117,18 @@ class Google:
         )
         header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
         assert (header["alg"], header["kid"]) == ("RS256", self.document["private_key_id"])
-        assert claims["aud"] == self.token_uri, claims
+        assert claims["aud"] in (self.token_uri, _GOOGLE), claims
         assert claims["iss"] == self.document["client_email"], claims
         assert claims["scope"] in _SCOPES, claims
         assert claims["iat"] - 60 < time.time() < claims["exp"] <= claims["iat"] + 3600, claims
         return dict(claims)
+
+    def damages(self, path: str) -> bool:
+        """Whether a download is to have other bytes."""
+        with self.lock:
+            damaged = self.damaging > 0 and "alt=media" in path
+            self.damaging -= damaged
+        return damaged
 
     def allows(self, authorization: str, agent: str, asked: str) -> bool:
         """Whether a request to the storage has a token that is valid now."""
@@ -211,8 +222,9 @@ def _storage_handler(state: Google, upstream: str) -> type[BaseHTTPRequestHandle
                 if content is not None:
                     self.wfile.write(content)
                 else:
+                    damaged = state.damages(self.path)
                     while block := told_by.read(1 << 20):
-                        self.wfile.write(block)
+                        self.wfile.write(bytes(len(block)) if damaged else block)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = forward  # noqa: N815
 

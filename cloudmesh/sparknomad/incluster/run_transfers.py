@@ -51,6 +51,8 @@ _CHANGES = {
     # An object that is read once needs no question before it.
     "spark.hadoop.fs.s3a.connection.maximum": "64",
     "spark.hadoop.fs.s3a.threads.max": "16",
+    # Without this, Google's connector tells no checksums.
+    "spark.hadoop.fs.gs.checksum.type": "CRC32C",
 }
 
 

@@ -189,6 +189,7 @@ final class Mover {
       }
       proof.end();
       check(shard, proof);
+      GoogleChecksum.check(shard, from, source, proof);
       sink.close();
       sink = null;
       return done;

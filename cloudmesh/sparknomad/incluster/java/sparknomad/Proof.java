@@ -6,6 +6,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.regex.Pattern;
+import java.util.zip.CRC32C;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -19,8 +20,12 @@ final class Proof {
   /** The MD5 of what came, in hexadecimal; empty until the end, or if nothing is compared. */
   String digest = "";
 
+  /** The CRC32C of what came; below zero until the end, or if nothing is compared. */
+  long crc = -1;
+
   private final Shard shard;
   private final MessageDigest md5;
+  private final CRC32C crc32c;
   private final byte[] head;
   private final byte[] tail;
 
@@ -28,6 +33,9 @@ final class Proof {
     this.shard = shard;
     boolean whole = shard.isWhole();
     this.md5 = whole && (shard.verify || isMd5(shard.version)) ? newMd5() : null;
+    boolean told = GoogleChecksum.isTold(shard.source)
+        || shard.verify && GoogleChecksum.isTold(shard.target);
+    this.crc32c = whole && told ? new CRC32C() : null;
     int size = shard.verify ? (int) Math.min(SAMPLE, shard.length) : 0;
     this.head = new byte[size];
     this.tail = new byte[size];
@@ -55,6 +63,9 @@ final class Proof {
     if (md5 != null) {
       md5.update(buffer, 0, count);
     }
+    if (crc32c != null) {
+      crc32c.update(buffer, 0, count);
+    }
     keep(head, 0, buffer, count, at);
     keep(tail, shard.length - tail.length, buffer, count, at);
   }
@@ -72,6 +83,9 @@ final class Proof {
     if (md5 != null) {
       digest = HexFormat.of().formatHex(md5.digest());
     }
+    if (crc32c != null) {
+      crc = crc32c.getValue();
+    }
   }
 
   /**
@@ -87,6 +101,15 @@ final class Proof {
     String version = Listing.version(status);
     if (isMd5(version) && plain(version).equals(digest)) {
       return true;
+    }
+    if (crc >= 0 && GoogleChecksum.isTold(shard.target)) {
+      long told = GoogleChecksum.of(storage, target);
+      if (told >= 0 && told != crc) {
+        throw new IOException(target + " has another CRC32C than what was written");
+      }
+      if (told >= 0) {
+        return true;
+      }
     }
     byte[] back = new byte[head.length];
     try (FSDataInputStream stream = storage.open(target)) {
