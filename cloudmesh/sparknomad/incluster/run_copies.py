@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_inputs, transfers
+    from cloudmesh.sparknomad.incluster import run_inputs, run_parts, transfers
 else:
     import run_inputs
+    import run_parts
     import transfers
 
 __all__ = ["copy"]
@@ -24,6 +25,7 @@ def copy(
     wanted: Mapping[str, Any],
     settings: run_inputs.Settings,
     say: Callable[[str], None],
+    pending: Path,
 ) -> dict[str, Any]:
     """Copy an object, a directory or what fits a pattern.
 
@@ -36,6 +38,7 @@ def copy(
             in a slash), ``shown``, and ``target_shown``.
         settings: of the cluster.
         say: tells the user something.
+        pending: a file that remembers the uploads that have begun.
 
     Returns:
         What was measured.
@@ -69,7 +72,8 @@ def copy(
         f"{size / 1e6:,.1f} MB"
     )
     tell = run_inputs.teller(say, wanted["shown"], size)
-    moved = agent().move(shards, "copy", cores=settings.cores, tell=tell) if shards else []
+    parts = run_parts.Parts(agent, pending)
+    moved = parts.move(shards, "copy", cores=settings.cores, tell=tell)
     transfers.check_moved(moved)
     return {
         "source": wanted["shown"],

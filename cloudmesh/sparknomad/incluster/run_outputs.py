@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_inputs, transfers
+    from cloudmesh.sparknomad.incluster import run_inputs, run_parts, transfers
     from cloudmesh.sparknomad.incluster.staged import Files
 else:
     import run_inputs
+    import run_parts
     import transfers
 
 __all__ = ["Outputs"]
@@ -141,13 +142,14 @@ class Outputs:
     ) -> list[dict[str, Any]]:
         if not shards:
             return []
-        moved = self.agent().move(
+        moved = run_parts.Parts(self.agent, self.done.with_name("outgoing-parts.json")).move(
             shards,
             f"output {wanted['name']}",
             cores=self.settings.cores,
             place=True,
         )
-        done |= {each["target"] for each in moved if not each["failure"]}
+        failed = {each["target"] for each in moved if each["failure"]}
+        done |= {each["target"] for each in moved} - failed
         self.done.write_text(json.dumps(sorted(done)), "utf-8")
         transfers.check_moved(moved)
         return moved

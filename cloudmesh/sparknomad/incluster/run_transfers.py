@@ -263,7 +263,13 @@ class RunTransfers:
                 places[wanted["token"]] = brought.url
                 self.report.setdefault("inputs", {})[brought.name] = dict(brought.report)
             for wanted in self.copies:
-                told = run_copies.copy(self.agent, wanted, self._settings(), self.output.say)
+                told = run_copies.copy(
+                    self.agent,
+                    wanted,
+                    self._settings(),
+                    self.output.say,
+                    self.directory / "copied-parts.json",
+                )
                 self.report.setdefault("copies", []).append(told)
         except transfers.TransferError as error:
             raise run_staging.InfrastructureError(f"a transfer failed: {error.reason}") from error

@@ -116,6 +116,8 @@ class Shard:
     resume: bool = False
     verify: bool = False
     hosts: tuple[str, ...] = field(default_factory=tuple)
+    upload: str = ""
+    part: int = 0
 
 
 class Process(Protocol):
@@ -156,6 +158,11 @@ class Agent:
     def spreads(self, shards: Sequence[Shard]) -> bool:
         """Whether moving these takes executors of the cluster."""
         return not self._alone and pays(shards)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked anything."""
+        return self._process.poll() is None
 
     def look(self, source: str, *, limit: int | None = None) -> Listing:
         """The objects that a place or pattern stands for.
@@ -233,6 +240,15 @@ class Agent:
         request = {"do": "check", "subjects": list(subjects), "workers": workers}
         steps: list[dict[str, Any]] = self._ask({**request, "python": python, "name": "check"})
         return steps
+
+    def uploads(self, verb: str, uploads: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Begin, complete or abort objects of many parts; see ``java/sparknomad/Uploads.java``.
+
+        Raises:
+            TransferError: if that could not be done.
+        """
+        told: list[Any] = self._ask({"do": verb, "uploads": list(uploads)})
+        return told
 
     def remove(self, places: Sequence[str]) -> None:
         """Remove objects or directories."""

@@ -41,11 +41,13 @@ public final class Agent {
 
   private final Writer answers;
   private final Configuration conf;
+  private final Uploads uploads;
   private Spread spread;
 
   private Agent(Writer answers) {
     this.answers = answers;
     this.conf = SparkHadoopUtil.get().newConfiguration(new SparkConf());
+    this.uploads = new Uploads(conf, this::close);
   }
 
   public static void main(String[] arguments) throws IOException {
@@ -118,6 +120,12 @@ public final class Agent {
             request.path("limit").asInt(Integer.MAX_VALUE));
       case "move":
         return move(request);
+      case "begin":
+        return uploads.begin(uploads(request));
+      case "complete":
+        return uploads.complete(uploads(request));
+      case "abort":
+        return uploads.abort(uploads(request));
       case "remove":
         return remove(request);
       case "check":
@@ -135,6 +143,10 @@ public final class Agent {
     return spread.check(
         request.path("workers").asInt(1), request.path("seconds").asInt(60), subjects,
         request.path("python").asText("python3"));
+  }
+
+  private static Uploads.Upload[] uploads(JsonNode request) throws IOException {
+    return JSON.treeToValue(request.path("uploads"), Uploads.Upload[].class);
   }
 
   private Object remove(JsonNode request) throws IOException {

@@ -24,6 +24,12 @@ public final class Moved implements Serializable {
   /** Whether a checksum of the target's has proven it. */
   public boolean proven;
 
+  /** Of a part of an upload: its number, what the storage calls it, and its MD5. */
+  public int part;
+
+  public String handle = "";
+  public String digest = "";
+
   /** What kind of failure; empty if it is whole. See {@link Failures}. */
   public String failure = "";
 

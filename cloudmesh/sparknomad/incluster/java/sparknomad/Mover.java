@@ -74,6 +74,7 @@ final class Mover {
     moved.source = shard.source;
     moved.target = shard.target;
     moved.host = host;
+    moved.part = shard.part;
     moved.began = System.currentTimeMillis() / 1e3;
     long pause = 500;
     while (true) {
@@ -102,6 +103,11 @@ final class Mover {
     Path target = new Path(shard.target);
     FileSystem from = source.getFileSystem(conf);
     FileSystem to = target.getFileSystem(conf);
+    if (shard.part > 0) {
+      try (FSDataInputStream stream = open(shard, from, source)) {
+        return PartWriter.write(shard, stream, to, target, moved, progress);
+      }
+    }
     if (shard.resume && isThere(to, target, shard.length)) {
       progress.addAndGet(shard.length);
       return 0;

@@ -30,6 +30,12 @@ public final class Shard implements Serializable {
   /** Whether what was written is compared with what was read. */
   public boolean verify;
 
+  /** The upload that it is a part of, in Base64, as {@link Uploads} tells; else empty. */
+  public String upload = "";
+
+  /** Its number among the parts, from 1. */
+  public int part;
+
   /** The hosts that hold its bytes, where the storage knows. */
   public String[] hosts = {};
 
