@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from acceptance.conftest import Command
+from acceptance.test_storage_runs import SHARING
+from google_account import google
 from servers import Server
 
 pytestmark = [pytest.mark.nomad, pytest.mark.slow]
@@ -37,7 +40,7 @@ spark.stop()
 
 
 def test_spark_3_5_is_built_checked_deployed_and_runs_a_job(
-    root: None, command: Command, tmp_path: Path, s3_server: Server
+    root: None, command: Command, tmp_path: Path, s3_server: Server, gcs_server: Server
 ) -> None:
     words = tmp_path / "words.txt"
     words.write_text("to be or not to be\n")
@@ -49,6 +52,7 @@ def test_spark_3_5_is_built_checked_deployed_and_runs_a_job(
         assert command.ok(*job).out.splitlines()[0] == "     2  be"
         assert command("image", "remove", "older").code == 1
         runs_over_what_its_agent_has_staged(command, s3_server)
+        acts_as_a_service_account(command, gcs_server)
         command.ok("cluster", "destroy")
     finally:
         command("cluster", "destroy", "--force")
@@ -70,6 +74,22 @@ def runs_over_what_its_agent_has_staged(command: Command, server: Server) -> Non
         command.ok("storage", "put", name, f"aws:{name}")
         run = ("job", "run", "lines.py", "--param", f"input=aws:{name}", "--stage=always")
         assert command.ok(*run).out.strip() == str(count)
+
+
+def acts_as_a_service_account(command: Command, server: Server) -> None:
+    """With the older of Google's connectors, and a token that ends soon."""
+    (command.home / "three").write_text("to be\nor not\nto be\n")
+    (command.home / "sharing.py").write_text(SHARING)
+    with google(server.endpoint) as account:
+        account.life = 20
+        key = {"GOOGLE_CREDENTIALS_JSON": json.dumps(account.document)}
+        profile = ("storage", "profile", "add", "google", "--url=gs://lab/older/")
+        told = (f"--endpoint={account.endpoint}", "--credentials=environment")
+        command.ok(*profile, *told, "--set=options.project=test")
+        assert command("storage", "put", "three", "google:three", **key).code == 0
+        done = command("job", "run", "sharing.py", "--param", "input=google:three", **key)
+        assert done.out == "True /opt/sparknomad/transfer.jar\n" * 2, done
+        assert not [each for each in account.refused if "statement" in each]
 
 
 def test_the_full_variant_learns(root: None, command: Command) -> None:

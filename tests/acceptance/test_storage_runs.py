@@ -188,21 +188,22 @@ SHARING = """
 import os, pathlib, sys
 from pyspark.sql import SparkSession
 
-def told(process):
-    place = pathlib.Path("/proc", str(process))
-    words = (place / "cmdline").read_text().split("\\0")
-    path = words[words.index("-cp") + 1].split(":")
-    return "spark.jsa" in (place / "maps").read_text(), path[-1]
+def told(process, path):
+    maps = pathlib.Path(f"/proc/{process}/maps").read_text()
+    return "spark.jsa" in maps, path.rpartition(":")[2]
 
 def java(_):
     process = os.getpid()
     while "java" not in os.readlink(f"/proc/{process}/exe"):
         process = int(pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")")[-1].split()[1])
-    return told(process)
+    words = pathlib.Path(f"/proc/{process}/cmdline").read_text().split("\\0")
+    return told(process, words[words.index("-cp") + 1])
 
 spark = SparkSession.builder.getOrCreate()
 assert spark.read.text(sys.argv[2]).count() == 3
-print(*told(spark._jvm.java.lang.ProcessHandle.current().pid()))
+machine = spark._jvm.java.lang
+own = machine.ProcessHandle.current().pid()
+print(*told(own, machine.System.getProperty("java.class.path")))
 print(*spark.sparkContext.parallelize([0], 1).map(java).first())
 spark.stop()
 """
@@ -218,6 +219,15 @@ def test_runs_with_a_service_account_start_from_the_shared_archive(lab: Lab) -> 
     assert not [each for each in lab.account.refused if "statement" in each]
     done = lab.ok("job", "run", "sharing.py", "--param", "input=aws:texts/")
     assert "transfer.jar" not in done.out and done.out.count("True") == 2
+
+
+def test_the_embedded_cluster_acts_as_a_service_account(lab: Lab) -> None:
+    words = ("job", "run", "words.yaml", "--cluster=local", "--param", "input=google:texts/")
+    try:
+        done = lab.ok(*words, "--param", "output=google:out/embedded/")
+        assert done.out == COUNTED
+    finally:
+        lab.ok("cluster", "destroy", "local")
 
 
 # credentials

@@ -117,12 +117,12 @@ def test_what_an_agent_has_left_is_given_up_by_the_next(tmp_path: Path, stubborn
 
 
 @given(st.integers(256, 5_000_000).map(lambda size: size * MEGABYTE + 1), st.integers(1, 500))
-def test_parts_are_the_whole_and_s3_takes_them(size: int, cores: int) -> None:
+def test_parts_are_the_whole_and_storages_take_them(size: int, cores: int) -> None:
     made = run_parts.cut(shard("b", size), "u", cores)
     assert [each.part for each in made] == list(range(1, len(made) + 1))
     assert made[0].start == 0
     for one, other in itertools.pairwise(made):
         assert other.start == one.start + one.length
     assert made[-1].start + made[-1].length == size
-    assert 2 <= len(made) <= 10_000
+    assert 2 <= len(made) <= 1000
     assert all(each.length >= 5 * MEGABYTE for each in made[:-1])

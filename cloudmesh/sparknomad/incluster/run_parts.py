@@ -29,7 +29,9 @@ _LEAST_BYTES = 256 * transfers.MEGABYTE
 """What is smaller is written by one worker."""
 
 _SMALLEST, _LARGEST = 16 * transfers.MEGABYTE, 128 * transfers.MEGABYTE
-_MOST_PARTS = 10_000
+_MOST_PARTS = 1000
+"""What Swift's S3 takes; Amazon's takes ten times as many."""
+
 _PARTS_FOR_A_CORE = 3
 
 
@@ -140,7 +142,7 @@ class Parts:
 
 
 def cut(shard: Shard, upload: str, cores: int) -> list[Shard]:
-    """The parts of an object: some for each core, and no more than S3 takes.
+    """The parts of an object: some for each core, and no more than storages take.
 
     Args:
         shard: the whole object.
