@@ -13,8 +13,11 @@ from cloudmesh.sparknomad.storage.url import StorageURL
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from requests import Session
 
 __all__ = ["HdfsStorage"]
+
+_APPEND_RETRIES = 6
 
 
 class HdfsStorage(Storage):
@@ -51,6 +54,7 @@ class HdfsStorage(Storage):
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        _be_patient(filesystem.session)
         # No proxy of the environment may stand between us and a cluster.
         filesystem.session.trust_env = not shown
         if options.get("token_file"):
@@ -77,3 +81,24 @@ class HdfsStorage(Storage):
 
     def _hadoop(self, url: StorageURL) -> HadoopSettings:
         return HadoopSettings(f"hdfs://{url.authority}/{url.path}")
+
+
+def _be_patient(session: Session) -> None:
+    """Send again what HDFS refuses only for now.
+
+    A piece that is appended while the block before it is not told of by its DataNode yet is
+    answered with 403 (``AlreadyBeingCreatedException``, ``RecoveryInProgressException``), and
+    nothing of it is taken. Nothing but appending and concatenating is asked by POST.
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    retries = Retry(
+        total=_APPEND_RETRIES,
+        backoff_factor=0.2,
+        status_forcelist=[403],
+        allowed_methods={"POST"},
+        raise_on_status=False,
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retries))
