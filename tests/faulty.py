@@ -1,4 +1,4 @@
-"""A reverse proxy on loopback that spoils some of the answers of a web server."""
+"""A reverse proxy on this machine that spoils some of the answers of a web server."""
 
 from __future__ import annotations
 
@@ -64,8 +64,13 @@ class Faulty:
 
 
 @contextmanager
-def faulty(target: str) -> Iterator[Faulty]:
-    """Stand before a server; ``target`` is its ``http://host:port``."""
+def faulty(target: str, address: str = _HOST) -> Iterator[Faulty]:
+    """Stand before a server.
+
+    Args:
+        target: its ``http://host:port``.
+        address: of this machine's, where clients connect.
+    """
     host, _, port = target.removeprefix("http://").partition(":")
 
     class Handler(BaseHTTPRequestHandler):
@@ -152,8 +157,8 @@ def faulty(target: str) -> Iterator[Faulty]:
             return
 
     guard = threading.Lock()
-    with Server((_HOST, 0), Handler) as server:
-        proxy = Faulty(f"http://{_HOST}:{server.server_address[1]}")
+    with Server((address, 0), Handler) as server:
+        proxy = Faulty(f"http://{address}:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import shutil
 import socket
 import ssl
@@ -18,8 +20,10 @@ from typing import Any
 import pytest
 import yaml
 from acceptance.conftest import Command, Done, ended
+from faulty import faulty
 from lab import Lab, lab
 from needs import require
+from servers import Server
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 from cloudmesh.sparknomad.model import ImageRecord
@@ -127,6 +131,42 @@ def test_the_clusters_storage_is_reached_from_outside(rack: Rack) -> None:
     back = rack.command.home / "back"
     rack.command.ok(*storage, "get", "cluster:inputs/some file", str(back))
     assert back.read_bytes() == source.read_bytes()
+
+
+@pytest.fixture
+def aws(rack: Rack, s3_server: Server) -> Iterator[dict[str, str]]:
+    """A profile ``aws``: a storage that the hosts reach; the variables with its credentials."""
+    with faulty(s3_server.endpoint, f"{rack.lab.subnet}.1") as proxy:
+        profile = ("storage", "profile", "add", "aws", "--url=s3://lab/hosts/", "--replace")
+        rack.command.ok(*profile, f"--endpoint={proxy.endpoint}", "--credentials=environment")
+        yield {
+            "AWS_ACCESS_KEY_ID": s3_server.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+        }
+
+
+def last_report(rack: Rack) -> Any:
+    runs = rack.command.ok("job", "runs", "--limit=1", "--output=json").json()
+    return rack.command.ok("job", "report", runs[0]["run"], "--output=json").json()
+
+
+def test_every_host_takes_part_in_what_is_moved(rack: Rack, aws: dict[str, str]) -> None:
+    # Above 256 MiB an object is written in parts that are put together.
+    size = 280_000_000
+    path = rack.command.home / "big"
+    path.write_bytes(random.Random(1).randbytes(1_000_000) * (size // 1_000_000))
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    rack.command.ok("storage", "put", str(path), "aws:big", **aws)
+    rack.command.ok("storage", "stage", "aws:big", **aws)
+    told = last_report(rack)["inputs"]["input0"]
+    assert told["fetched_bytes"] == size
+    assert sum(node["bytes"] for node in told["nodes"].values()) == size
+    assert len(told["nodes"]) == 2, told
+    rack.command.ok("storage", "copy", "aws:big", "aws:copy", "--cluster=default", **aws)
+    told = last_report(rack)["copies"][0]
+    assert told["verified"] == 1 and len(told["nodes"]) == 2, told
+    rack.command.ok("storage", "get", "aws:copy", str(path), **aws)
+    assert hashlib.md5(path.read_bytes()).hexdigest() == digest
 
 
 def test_deploying_again_sends_nothing_and_starts_nothing(rack: Rack) -> None:
