@@ -58,6 +58,8 @@ class Server:
             JSON object a line for ``s3``, otherwise as the server words it.
         access_key: the user; for ``azure`` the account.
         secret_key: the user's or the account's key.
+        reader_key: a user who may only list and read, where the server has one.
+        reader_secret: that user's key.
         region: what S3 requests are signed for.
         auth_url: where native Swift clients get a token.
         metrics: a page with the server's own counters, where it has one.
@@ -71,6 +73,8 @@ class Server:
     region: str = ""
     auth_url: str = ""
     metrics: str = ""
+    reader_key: str = ""
+    reader_secret: str = ""
 
     @property
     def connection_string(self) -> str:
@@ -117,10 +121,16 @@ def make_bucket(server: Server, name: str) -> None:
 def seaweedfs(directory: Path) -> Iterator[Server]:
     """S3 by SeaweedFS, with keys that are new at each start."""
     directory = _own(directory, "data")
-    access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
-    credentials = [{"accessKey": access_key, "secretKey": secret_key}]
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    identities = [{"name": "admin", "credentials": credentials, "actions": actions}]
+    users = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"]}
+    keys = {name: (secrets.token_hex(10), secrets.token_hex(20)) for name in users}
+    identities = [
+        {
+            "name": name,
+            "credentials": [{"accessKey": keys[name][0], "secretKey": keys[name][1]}],
+            "actions": actions,
+        }
+        for name, actions in users.items()
+    ]
     (directory / "s3.json").write_text(json.dumps({"identities": identities}), "utf-8")
     services = ("master", "volume", "filer", "s3")
     *ports, metrics = free_ports(2 * len(services) + 1)
@@ -149,10 +159,11 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
                     "s3",
                     endpoint,
                     access_log,
-                    access_key,
-                    secret_key,
+                    *keys["admin"],
                     _REGION,
                     metrics=f"http://{_HOST}:{metrics}/metrics",
+                    reader_key=keys["reader"][0],
+                    reader_secret=keys["reader"][1],
                 )
     finally:
         # No option puts these elsewhere.
@@ -232,8 +243,13 @@ def _node() -> tuple[str, list[str]]:
 
 
 @contextmanager
-def swift(directory: Path) -> Iterator[Server]:
-    """S3 and native requests by OpenStack Swift; the directory needs extended attributes."""
+def swift(directory: Path, clock: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """S3 and native requests by OpenStack Swift; the directory needs extended attributes.
+
+    Args:
+        directory: for all that it writes.
+        clock: variables of the environment that give it another time than this machine's.
+    """
     directory = _own(directory, "devices/d1")
     (directory / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n", "utf-8")
     modules = {"proxy": "proxy", "account": "account", "container": "container", "object": "obj"}
@@ -258,7 +274,7 @@ def swift(directory: Path) -> Iterator[Server]:
     def ready() -> bool:
         return all(_answers(port, "/info") for port in ports.values())
 
-    with _running(directory, commands, ready):
+    with _running(directory, commands, ready, more=clock):
         endpoint, log = f"http://{_HOST}:{ports['proxy']}", directory / "proxy.log"
         auth = f"{endpoint}/auth/v1.0"
         yield Server("swift", endpoint, log, "test:tester", "testing", _REGION, auth)
@@ -324,10 +340,12 @@ def _running(
     ready: Callable[[], bool],
     *,
     patience: float = _STOP_SECONDS,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Programs that run within the block, once all is `ready`; killed if `patience` ends."""
     home = str(directory)
     environment = {"PATH": os.defpath, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+    environment |= more or {}
     started: dict[str, subprocess.Popen[bytes]] = {}
 
     def probe() -> bool:

@@ -328,12 +328,16 @@ class CheckSubject:
         url: a directory in it, as Hadoop names it.
         endpoint: ``host:port`` where it answers, or empty if that is not known.
         writable: whether writing is tried too.
+        secure: whether it speaks TLS there.
+        proxy: ``host:port`` of the proxy by which it is reached, or empty.
     """
 
     name: str
     url: str
     endpoint: str
     writable: bool
+    secure: bool = False
+    proxy: str = ""
 
 
 @dataclass(frozen=True)

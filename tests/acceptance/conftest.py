@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import require
+from servers import Server
+from wrongs import Wrong, fake_clock, wrongs
 
 SECONDS = 300
 
@@ -116,3 +119,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Co
     """A command whose embedded cluster serves the tests of a module."""
     with ended(Command(tmp_path_factory.mktemp("shared"), cache)) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def wrong(
+    tmp_path_factory: pytest.TempPathFactory, s3_server: Server, swift_server: Server
+) -> Iterator[dict[str, Wrong]]:
+    """Profiles on which one thing is wrong, by their names."""
+    if os.environ.get("CI"):
+        require(fake_clock(1), "libfaketime (Debian: apt-get install libfaketime)")
+    with wrongs(tmp_path_factory.mktemp("wrongs"), s3_server, swift_server) as made:
+        yield {each.name: each for each in made}

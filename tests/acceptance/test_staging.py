@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from acceptance.conftest import Command, Done, ended
 from servers import Server
+from wrongs import Wrong
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -317,6 +318,29 @@ def test_a_wrong_key_is_told_with_what_to_do(lab: Lab) -> None:
     failed = [step for step in done.json() if not step["ok"]]
     assert len(failed) == 2
     assert all(step["step"] == "list" and "secret key" in step["hint"] for step in failed)
+
+
+def test_every_worker_tells_what_is_wrong_with_a_storage(lab: Lab, wrong: dict[str, Wrong]) -> None:
+    for each in wrong.values():
+        lab.ok("storage", "profile", "add", each.name, *each.words)
+    environment = {key: value for each in wrong.values() for key, value in each.environment.items()}
+    words = ("storage", "check", *wrong, "--cluster=default", "--output=json")
+    done = lab.command(*words, **environment)
+    for name in wrong:
+        lab.ok("storage", "profile", "remove", name)
+    assert done.code == 1, done
+    steps = done.json()
+    nodes = {step["node"] for step in steps}
+    assert len(nodes) == 2
+    for each in wrong.values():
+        failed = [s for s in steps if s["subject"] == each.name and not s["ok"]]
+        if each.step == "works":
+            assert failed == []
+            continue
+        assert {step["node"] for step in failed} == nodes, (each.name, failed)
+        for step in failed:
+            assert step["step"] == each.step, (each.name, step)
+            assert re.search(each.hint, step["hint"]), (each.name, step)
 
 
 def test_a_run_whose_storage_fails_the_check_is_not_sent(lab: Lab) -> None:

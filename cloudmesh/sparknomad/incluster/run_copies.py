@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_inputs, run_parts, transfers
+    from cloudmesh.sparknomad.incluster import hdfs_names, run_inputs, run_parts, transfers
 else:
+    import hdfs_names
     import run_inputs
     import run_parts
     import transfers
@@ -52,6 +53,7 @@ def copy(
     if not listing.found:
         raise run_inputs.InputError(f"{wanted['shown']}: there is nothing of this name")
     places = _places(listing, wanted["target"])
+    _check_names(wanted, places)
     there = _there(agent, wanted["target"], places)
     left = [each for each in listing.objects if not _same(each, there.get(places[each.name]))]
     shards = [
@@ -92,6 +94,16 @@ def _places(listing: transfers.Listing, target: str) -> dict[str, str]:
     if listing.is_file and not target.endswith("/"):
         return {each.name: target for each in listing.objects}
     return {each.name: f"{target.rstrip('/')}/{each.name}" for each in listing.objects}
+
+
+def _check_names(wanted: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    """Refuse names that the target can't have, before anything is moved."""
+    if not wanted["target"].startswith(("hdfs:", "file:", "webhdfs:")):
+        return
+    above = len(wanted["target"].rstrip("/").rpartition("/")[0]) + 1
+    problem = hdfs_names.bad_name(place[above:] for place in places.values())
+    if problem:
+        raise run_inputs.InputError(f"{wanted['shown']}: {problem}; give the object another name")
 
 
 def _there(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import staged, transfers
+    from cloudmesh.sparknomad.incluster import hdfs_names, staged, transfers
 else:
+    import hdfs_names
     import staged
     import transfers
 
@@ -29,7 +30,7 @@ _MEGABYTE = 1e6
 _HINTS = {
     "denied": "check the credentials of its storage, and what they allow",
     "missing": "check the URL, and that the bucket exists",
-    "name": "Hadoop can't have a file of this name",
+    "name": "give the object another name, or read it directly (--stage=never)",
     "full": "remove what is staged (`storage evict`), or read it directly (--stage=never)",
 }
 
@@ -196,7 +197,7 @@ class Inputs:
         Raises:
             transfers.TransferError: if it has to be staged, and can't be.
         """
-        problem = _bad_name(listing)
+        problem = hdfs_names.bad_name(each.name for each in listing.objects)
         if problem:
             if wanted["mode"] == "always":
                 raise transfers.TransferError("name", problem)
@@ -346,14 +347,6 @@ def _rest(source: str, listing: transfers.Listing) -> str:
     """What of a source's path comes below the root of its names."""
     root = listing.root.rstrip("/")
     return source[len(root) :] if source.startswith(root) else ""
-
-
-def _bad_name(listing: transfers.Listing) -> str:
-    """Why some object can't be a file in HDFS; empty if all can."""
-    for each in listing.objects:
-        if ":" in each.name or any(part in ("", ".", "..") for part in each.name.split("/")):
-            return f"{each.name!r} can't be the name of a file in HDFS"
-    return ""
 
 
 def teller(say: Callable[[str], None], shown: str, total: int) -> Callable[[int], None]:

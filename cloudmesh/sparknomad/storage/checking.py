@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cloudmesh.sparknomad.errors import NotFoundError, SparknomadError, StorageError
+from cloudmesh.sparknomad.storage.reaching import way_to
 from cloudmesh.sparknomad.storage.storage import Storage
 from cloudmesh.sparknomad.storage.url import StorageURL
 
@@ -71,6 +72,9 @@ def check_storage(subject: str, open_it: Callable[[], Storage], url: StorageURL)
     if not attempt("credentials", lambda: storage.append(open_it())):
         return steps
     opened = storage[0]
+    # The libraries try a server that does not answer again, for up to half a minute.
+    if not all(attempt(step, work) for step, work in way_to(opened)):
+        return steps
     directory = url.as_directory()
     if not attempt("list", lambda: _list(opened, directory)) or not opened.writable:
         return steps

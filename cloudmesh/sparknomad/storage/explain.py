@@ -20,6 +20,8 @@ __all__ = ["explained", "hint_for", "storage_error"]
 
 
 class _Cause(NamedTuple):
+    """A pattern of a message, and what to do; ``{0}`` stands for the pattern's first group."""
+
     pattern: str
     hint: str
     credentials: bool = False
@@ -52,8 +54,12 @@ _CAUSES = (
         credentials=True,
     ),
     _Cause(
-        r"AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|"
-        r"region .*(is wrong|mismatch)|expecting '",
+        r"expecting '([\w-]+)'",
+        "The bucket is in another region; set the profile's region to {0}.",
+    ),
+    _Cause(
+        r"AuthorizationHeaderMalformed|permanent redirect|AWSRedirectException|PermanentRedirect|"
+        r"IllegalLocationConstraint|region .*(is wrong|mismatch)",
         "The bucket is in another region; set the profile's region.",
     ),
     _Cause(
@@ -62,15 +68,38 @@ _CAUSES = (
         "There is no such bucket or container; make it, or mend the profile's URL.",
     ),
     _Cause(
+        r"WRONG_VERSION_NUMBER|record layer failure|Unsupported or unrecognized SSL message",
+        "The server speaks no TLS at this port; write http:// in the profile's endpoint, or "
+        "another port.",
+    ),
+    _Cause(
+        r"No (subject alternative|name matching)|Hostname mismatch|IP address mismatch",
+        "The server's certificate is for another name; write that in the profile's endpoint.",
+    ),
+    _Cause(
+        # Java's words: the profile's `ca` is for this machine only.
+        r"PKIX|SunCertPath|certificate_unknown",
+        "Java on the workers does not trust the server's certificate: it trusts what Debian's "
+        "ca-certificates has. Let one of these authorities sign it.",
+    ),
+    _Cause(
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerification|SSLError|certificate",
         "The server's certificate is not trusted; name its CA in the profile (ca: FILE).",
     ),
     _Cause(
-        r"ProxyError|proxy",
-        "A proxy stands in between; see HTTPS_PROXY and NO_PROXY.",
+        r"ProxyError|ProxyConnectionError|proxy",
+        "A proxy stands in between, and lets nothing through; see HTTPS_PROXY and NO_PROXY on "
+        "this machine, and in a cluster the profile's options fs.s3a.proxy.host and .port.",
     ),
     _Cause(
-        r"Name or service not known|getaddrinfo|name resolution|NXDOMAIN|nodename nor servname",
+        # An answer of S3 has a code and the request's id.
+        r"An error occurred \(\)|An error occurred \(40[357]\)|Request ID: null\):(null|40[357])",
+        "What answers is not the storage: a proxy or a firewall stands in between, or the "
+        "profile's endpoint is that of something else.",
+    ),
+    _Cause(
+        r"Name or service not known|getaddrinfo|name resolution|NXDOMAIN|nodename nor servname|"
+        r"UnknownHost",
         "The endpoint's name can't be resolved; mend the profile's endpoint, or DNS.",
     ),
     _Cause(
@@ -100,7 +129,12 @@ def _cause(text: str) -> _Cause | None:
 def hint_for(text: str) -> str:
     """What to do about an error that a storage's library told; empty if that is not known."""
     cause = _cause(text)
-    return cause.hint if cause else ""
+    return _hint(cause, text) if cause else ""
+
+
+def _hint(cause: _Cause, text: str) -> str:
+    found = re.search(cause.pattern, text, re.IGNORECASE)
+    return cause.hint.format(*found.groups()) if found else cause.hint
 
 
 def _chain(error: BaseException) -> str:
@@ -124,15 +158,16 @@ def storage_error(
         verb: what was tried.
         url: with what; the profile itself if not given.
     """
-    subject = str(url) if url else f"storage profile {profile.name!r}"
+    subject = str(url).removesuffix(":") if url else f"storage profile {profile.name!r}"
     whole = _chain(error)
     cause = _cause(whole)
     if isinstance(error, FileNotFoundError) and not (cause and "bucket" in cause.hint):
         return NotFoundError(f"{subject}: there is nothing of this name.")
     text = f"Could not {verb} {subject}: {whole.split(' / ')[0][:500].rstrip('.')}."
+    hint = _hint(cause, whole) if cause else ""
     if cause and cause.credentials:
-        return CredentialError(text, hint=cause.hint)
-    return StorageError(text, hint=cause.hint if cause else "")
+        return CredentialError(text, hint=hint)
+    return StorageError(text, hint=hint)
 
 
 @contextlib.contextmanager

@@ -105,6 +105,9 @@ class Storage(ABC):
     renames: ClassVar[bool] = False
     """Whether others see an object while it is written: it is written under another name then."""
 
+    takes_proxy: ClassVar[bool] = False
+    """Whether its library goes by the proxy that the environment names."""
+
     longest_name: ClassVar[int] = 1024
     """Bytes that a path may have, in UTF-8."""
 

@@ -120,6 +120,7 @@ class CheckingVerbs(StagingVerbs):
         return groups or [(RunStorage(), [])], failed
 
     def _check_subject(self, name: str) -> tuple[RunStorage, CheckSubject]:
+        from cloudmesh.sparknomad.storage.reaching import host_and_port
         from cloudmesh.sparknomad.storage.url import CLUSTER, is_storage_url, parse_url
 
         text = name if is_storage_url(name) or "/" in name else f"{name}:"
@@ -129,19 +130,23 @@ class CheckingVerbs(StagingVerbs):
         places, storage = self._places({"storage": text})
         opened = self._profiles.open(url)
         subject = CheckSubject(
-            name, places["storage"], _endpoint(opened.profile.endpoint), opened.writable
+            name,
+            places["storage"],
+            host_and_port(opened.profile.endpoint),
+            opened.writable,
+            opened.profile.endpoint.startswith("https:"),
+            _proxy(storage.conf),
         )
         return storage, subject
 
 
-def _endpoint(url: str) -> str:
-    """``host:port`` of a service's URL; empty if it has none of its own."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return ""
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+def _proxy(conf: Mapping[str, str]) -> str:
+    """``host:port`` of the proxy that Hadoop's keys name; empty if they name none."""
+    for key, host in conf.items():
+        if key.startswith("spark.hadoop.fs.") and key.endswith("proxy.host") and host:
+            port = conf.get(f"{key.removesuffix('host')}port", "")
+            return f"{host}:{port or '80'}"
+    return ""
 
 
 def _merge(one: RunStorage, other: RunStorage) -> RunStorage | None:

@@ -41,6 +41,7 @@ class S3Storage(Storage):
 
     kind = "s3"
     extra = "s3"
+    takes_proxy = True
     fields: ClassVar[tuple[CredentialField, ...]] = (
         CredentialField("access_key", "AWS_ACCESS_KEY_ID", secret=False),
         CredentialField("secret_key", "AWS_SECRET_ACCESS_KEY"),

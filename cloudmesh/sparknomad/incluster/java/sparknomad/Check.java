@@ -15,6 +15,9 @@ import java.util.List;
 import java.util.Random;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
@@ -32,12 +35,17 @@ final class Check implements FlatMapFunction<Iterator<Integer>, Checked> {
   private static final int CONNECT_MS = 10_000;
   private static final long LEAST_DISK = 1L << 30;
 
-  /** A storage: its name for the user, a directory in it, where it answers, whether to write. */
+  /**
+   * A storage: its name for the user, a directory in it, where it or the proxy before it answers,
+   * whether it speaks TLS there, and whether to write.
+   */
   public static final class Subject implements java.io.Serializable {
     private static final long serialVersionUID = 1L;
     public String name;
     public String url;
     public String endpoint = "";
+    public String proxy = "";
+    public boolean secure;
     public boolean writable;
   }
 
@@ -124,12 +132,20 @@ final class Check implements FlatMapFunction<Iterator<Integer>, Checked> {
 
   private void storage(List<Checked> steps, String node, Subject subject) {
     String name = subject.name;
-    if (!subject.endpoint.isEmpty()) {
-      int colon = subject.endpoint.lastIndexOf(':');
-      String host = subject.endpoint.substring(0, colon);
-      int port = Integer.parseInt(subject.endpoint.substring(colon + 1));
-      if (!attempt(steps, node, name, "resolve", 0, () -> resolve(host))
-          || !attempt(steps, node, name, "reach", 0, () -> reach(host, port))) {
+    boolean direct = subject.proxy.isEmpty();
+    String place = direct ? subject.endpoint : subject.proxy;
+    if (!place.isEmpty()) {
+      int colon = place.lastIndexOf(':');
+      String host = place.substring(0, colon);
+      int port = Integer.parseInt(place.substring(colon + 1));
+      String what = direct ? "" : "the proxy " + place;
+      if (!attempt(steps, node, name, "resolve", 0, () -> told(what, () -> resolve(host)))
+          || !attempt(steps, node, name, "reach", 0, () -> told(what, () -> reach(host, port)))) {
+        return;
+      }
+      // A connector would try a certificate that is not trusted again, for minutes.
+      if (direct && subject.secure
+          && !attempt(steps, node, name, "tls", 0, () -> secure(host, port))) {
         return;
       }
     }
@@ -150,6 +166,34 @@ final class Check implements FlatMapFunction<Iterator<Integer>, Checked> {
       attempt(steps, node, name, "read", PROBE, () -> read(values, probe, data));
     }
     attempt(steps, node, name, "remove", 0, () -> remove(values, probe, written));
+  }
+
+  /** Says of what a step was, unless that is the storage itself. */
+  private static String told(String what, Step step) throws Exception {
+    if (what.isEmpty()) {
+      return step.run();
+    }
+    try {
+      String result = step.run();
+      return result.isEmpty() ? what : what + ": " + result;
+    } catch (IOException error) {
+      throw new IOException(what + ": " + Failures.explain(error));
+    }
+  }
+
+  private static String secure(String host, int port) throws IOException {
+    try (Socket socket = new Socket()) {
+      socket.connect(new InetSocketAddress(host, port), CONNECT_MS);
+      socket.setSoTimeout(CONNECT_MS);
+      SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+      try (SSLSocket wrapped = (SSLSocket) factory.createSocket(socket, host, port, true)) {
+        SSLParameters parameters = wrapped.getSSLParameters();
+        parameters.setEndpointIdentificationAlgorithm("HTTPS");
+        wrapped.setSSLParameters(parameters);
+        wrapped.startHandshake();
+        return wrapped.getSession().getProtocol();
+      }
+    }
   }
 
   private static String resolve(String host) throws IOException {

@@ -45,6 +45,9 @@ final class Failures {
     if (text.contains("precondition failed") || text.contains("conditionnotmet")) {
       return CHANGED;
     }
+    if (type.contains("TooLong") || text.contains("toolong") || text.contains("too long")) {
+      return NAME;
+    }
     if (text.contains("no space left") || text.contains("could only be written to 0 of the")
         || type.contains("QuotaExceeded") || text.contains("not enough space")) {
       return FULL;
