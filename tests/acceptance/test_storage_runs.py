@@ -330,3 +330,59 @@ def test_two_places_with_one_name_are_refused(lab: Lab, s3_server: Server) -> No
     assert done.code == 2
     assert "both set" in done.err
     lab.ok("storage", "profile", "remove", "twin")
+
+
+STORES = ("aws", "stack", "azure", "google")
+
+
+def longest(directory: str) -> str:
+    """A name below a directory of a profile with which its object's has 1,024 bytes."""
+    size = 1024 - len(f"runs/{directory}")
+    parts = "/".join(["é" * 50 + "n" * 100] * 6)
+    cut = parts.encode()[:size].decode("utf-8", "ignore").rstrip("/")
+    return cut + "x" * (size - len(cut.encode()))
+
+
+def test_names_of_1024_bytes_are_staged_from_each_store(lab: Lab) -> None:
+    name = longest("long/")
+    text = lab.command.home / "long.txt"
+    text.write_text("long\n")
+    for store in STORES:
+        lab.ok("storage", "put", "long.txt", f"{store}:long/{name}")
+    lab.ok("storage", "stage", *(f"{store}:long/" for store in STORES))
+    told = lab.ok("storage", "staged", "--output=json").json()
+    found = {each["source"]: each["objects"] for each in told}
+    assert {store: found.get(f"{store}:long/") for store in STORES} == dict.fromkeys(STORES, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("aws", "azure"), ("azure", "stack"), ("stack", "google"), ("google", "aws")],
+)
+def test_names_of_1024_bytes_are_copied_in_the_cluster(lab: Lab, source: str, target: str) -> None:
+    name = longest("from/")
+    (lab.command.home / "long.txt").write_text("long\n")
+    lab.ok("storage", "put", "long.txt", f"{source}:from/{name}")
+    done = lab.ok("storage", "copy", f"{source}:from/", f"{target}:gone/", "--output=json")
+    assert "on cluster default" in done.err and done.json()["objects"] == 1
+    listed = lab.ok("storage", "list", f"{target}:gone/", "--recursive", "--output=json").json()
+    assert [each["url"] for each in listed] == [f"{target}:gone/{name}"]
+    lab.ok("storage", "remove", f"{target}:gone/")
+
+
+def test_a_name_that_hdfs_can_not_have_is_read_where_it_is(lab: Lab) -> None:
+    (lab.command.home / "wide.txt").write_text("wide\n")
+    lab.ok("storage", "put", "wide.txt", f"aws:wide/{'w' * 300}")
+    refused = lab.command("storage", "stage", "aws:wide/", **lab.environment)
+    assert refused.code == 3 and "a part of it has 300 bytes, and 255 is the most" in refused.err
+    assert "--stage=never" in refused.err
+    copied = lab.command("storage", "copy", "aws:wide/", "cluster:wide/", **lab.environment)
+    assert copied.code == 3 and "a part of it has 300 bytes" in copied.err
+    words = ("job", "run", "words.yaml", "--stage=input=auto", "--param", "input=aws:wide/")
+    done = lab.ok(*words, "--param", "output=aws:widened/")
+    assert done.out == "wide 1\n"
+    run = re.search(r"run (words-\S+) on cluster", done.err)
+    assert run is not None
+    told = lab.ok("job", "report", run[1], "--output=json").json()["inputs"]["input"]
+    assert not told["staged"] and "255 is the most" in told["reason"]

@@ -47,12 +47,37 @@ parameters:
   input: {type: uri, required: true, stage: always}
 arguments: ["--input", "{input}"]
 """
+COPIED = """
+import argparse
+from pyspark.sql import SparkSession
+parser = argparse.ArgumentParser()
+parser.add_argument("--input")
+parser.add_argument("--output")
+given = parser.parse_args()
+spark = SparkSession.builder.getOrCreate()
+spark.conf.set("spark.sql.files.maxPartitionBytes", 4_000_000)
+spark.read.text(given.input).write.text(given.output)
+"""
+COPIED_JOB = """
+job: copied
+program: copied.py
+startup: fast
+retries: {infrastructure: 3}
+parameters:
+  input: {type: uri, required: true, stage: never}
+  output: {type: uri, required: true, write: direct}
+arguments: ["--input", "{input}", "--output", "{output}"]
+"""
 BIG = 40_000_000
 EXPIRED = (
     "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 )
 DENIED = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 MISSING = "<Error><Code>NoSuchBucket</Code><Message>no such bucket</Message></Error>"
+ELSEWHERE = (
+    "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is "
+    "malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message></Error>"
+)
 BUSY = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -105,6 +130,8 @@ def made(
         lab.ok(*words, f"--endpoint={proxy.endpoint}", "--credentials=environment")
         (home / "digest.py").write_text(PROGRAM)
         (home / "digest.yaml").write_text(JOB)
+        (home / "copied.py").write_text(COPIED)
+        (home / "copied.yaml").write_text(COPIED_JOB)
         yield lab
 
 
@@ -198,6 +225,37 @@ def test_what_is_taken_away_in_the_middle_fails_the_run_with_the_reason(
     lab.proxy.spoil = lambda request: None
     again = lab.run(f"aws:{name}.bin")
     assert again.code == 0 and digest(data) in again.out
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("denied", Answer(403, DENIED), "AccessDenied|Access Denied|Forbidden"),
+        pytest.param("bucket", Answer(404, MISSING), "NoSuchBucket|bucket", marks=pytest.mark.slow),
+        pytest.param("region", Answer(400, ELSEWHERE), "region", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_taken_away_while_it_is_read_directly_fails_the_run(
+    lab: Lab, name: str, answer: Answer, words: str
+) -> None:
+    lab.put(f"direct-{name}.txt", b"".join(b"%099d\n" % number for number in range(300_000)))
+    wanted, seen = gets(f"direct-{name}.txt"), [0]
+
+    def spoil(request: Request) -> Answer | None:
+        seen[0] += wanted(request)
+        return answer if seen[0] > 1 and wanted(request) else None
+
+    lab.proxy.spoil = spoil
+    begun = time.monotonic()
+    given = (f"input=aws:direct-{name}.txt", f"output=aws:written-{name}/")
+    done = lab("job", "run", "copied.yaml", "--param", given[0], "--param", given[1])
+    assert done.code == 3, done
+    reason = done.err.strip().splitlines()[-1]
+    assert re.search(words, reason, re.IGNORECASE), done
+    assert time.monotonic() - begun < 120
+    lab.proxy.spoil = lambda request: None
+    listed = lab("storage", "list", f"aws:written-{name}/", "--recursive", "--output=json")
+    assert listed.code == 4 or listed.json() == [], listed
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(lab: Lab) -> None:

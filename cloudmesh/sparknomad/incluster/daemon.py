@@ -168,6 +168,8 @@ def _datanode() -> list[str]:
                 "dfs.datanode.http.address": _address("hdfs_http"),
                 "dfs.datanode.ipc.address": _address("hdfs_ipc"),
                 "dfs.datanode.hostname": os.environ["SPARKNOMAD_HOST"],
+                # A NameNode on a disk with less than 100 MiB lets nobody remove anything.
+                "dfs.datanode.du.reserved": str(256 * 1024 * 1024),
             }
         ),
     ]

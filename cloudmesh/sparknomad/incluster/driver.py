@@ -219,7 +219,8 @@ class Driver:
                 raise
             return Attempt("cancelled", "cancelled")
         except OSError as error:
-            return Attempt("infrastructure", f"the program was not run: {explain(error)}")
+            kind = "program" if run_attempt.is_full(error) else "infrastructure"
+            return Attempt(kind, f"the program was not run: {explain(error)}")
         finally:
             self.children.stop(_KILL_GRACE_SECONDS)
 

@@ -17,6 +17,7 @@ __all__ = [
     "End",
     "classify",
     "explain",
+    "is_full",
     "lost_block",
     "memory_kills",
     "near_memory_limit",
@@ -27,7 +28,10 @@ _LOST_CLUSTER = re.compile(
     r"Application has been killed\. Reason: (Master|All masters)"
 )
 _HEAP_FULL = re.compile(r"java\.lang\.OutOfMemoryError: ([^\r\n]{0,120})")
-_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_DISK_FULL = re.compile(
+    r"No space left on device|Disk quota exceeded|Resources are low on NN|DiskOutOfSpace|"
+    r"could only be written to 0 of the .*There are [1-9]\d* datanode"
+)
 _LOST_BLOCK = re.compile(r"BlockMissingException|Could not obtain block|Missing block")
 _FRAME = re.compile(r"at [\w.$<>/]+\(.*\)$|\.\.\. \d+ (more|common frames omitted)$")
 """What a Java stack trace has below the line that says what happened."""
@@ -115,11 +119,15 @@ def _fault(end: End, lines: list[str], heap: re.Match[str] | None) -> Attempt:
     return Attempt("program", reason, code)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an exception says that there is no room on a disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def explain(error: BaseException) -> str:
     """An exception in words for a person."""
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return f"the disk is full: {error}" if full else str(error)
+        return f"the disk is full: {error}" if is_full(error) else str(error)
     return f"{type(error).__name__}: {error}"
 
 

@@ -19,6 +19,7 @@ could be read half.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -313,8 +314,9 @@ class Catalog:
         self.files.delete(aside)
 
     def unlock(self, key: str) -> None:
-        """Give the right back."""
-        self.held.drop(self._path("locks", key))
+        """Give the right back; if it can't be told, it ends by itself as it is touched no more."""
+        with contextlib.suppress(OSError):
+            self.held.drop(self._path("locks", key))
 
     def publish(self, entry: Entry, files: Sequence[tuple[str, int, str]]) -> None:
         """Make what was brought an entry.
@@ -345,8 +347,9 @@ class Catalog:
         return changed
 
     def abandon(self, key: str) -> None:
-        """Remove what was half brought."""
-        self.files.delete(self.partial(key))
+        """Remove what was half brought; where that can't be now, `sweep` does it later."""
+        with contextlib.suppress(OSError):
+            self.files.delete(self.partial(key))
 
     # room
 
@@ -370,16 +373,21 @@ class Catalog:
         self.files.delete(aside)
         return True
 
-    def sweep(self) -> list[Entry]:
+    def sweep(self, patience: float = STALE_USE_SECONDS * 6) -> list[Entry]:
         """Remove what has outlived its time, and what was half removed or half brought.
+
+        Args:
+            patience: seconds for which what was half brought may still be gone on with.
 
         Returns:
             The entries that were removed.
         """
         self.files.delete(self._path("trash"))
+        now = time.time()
         locked = self.files.times(self._path("locks"))
         for key, changed in self.files.times(self._path("partial")).items():
-            if key not in locked and changed < time.time() - STALE_USE_SECONDS * 6:
+            beat = max(changed, locked.get(key, 0.0))
+            if beat < now - max(patience, 2 * STALE_LOCK_SECONDS * (key in locked)):
                 self.files.delete(self.partial(key))
         expired = [each.entry for each in self.all() if each.expired]
         return [entry for entry in expired if self.evict(entry.key)]

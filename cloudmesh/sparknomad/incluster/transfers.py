@@ -364,4 +364,5 @@ def check_moved(moved: Sequence[dict[str, Any]]) -> None:
     order = ("full", "denied", "missing", "changed", "name", "unreachable")
     worst = min(failed, key=lambda each: order.index(each["failure"]))
     more = f" (and {len(failed) - 1} more of {len(moved)})" if len(failed) > 1 else ""
-    raise TransferError(worst["failure"], f"{worst['source']}: {worst['reason']}{more}")
+    full = "the disk is full: " if worst["failure"] == "full" else ""
+    raise TransferError(worst["failure"], f"{full}{worst['source']}: {worst['reason']}{more}")

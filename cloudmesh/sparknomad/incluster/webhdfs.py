@@ -6,7 +6,9 @@ Protocol: https://hadoop.apache.org/docs/r3.4.2/hadoop-project-dist/hadoop-hdfs/
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import re
 import shutil
 import ssl
 import time
@@ -22,6 +24,16 @@ __all__ = ["WebHdfs", "WebHdfsError"]
 _CHUNK = 1024 * 1024
 _CONCATENATED = 40
 """Files in one request: their names stand in its URL."""
+
+
+_BLOCK = 128 * 1024 * 1024
+"""HDFS writes nothing to a DataNode that has not so many bytes free."""
+
+_FULL = re.compile(
+    r"Resources are low on NN|No space left|DiskOutOfSpace|"
+    r"(?P<unsure>could only be written to 0 of the .*There are [1-9]\d* datanode)"
+)
+"""What HDFS says when its disks are full; DataNodes that have just died sound the same."""
 
 
 class WebHdfsError(OSError):
@@ -155,11 +167,33 @@ class WebHdfs:
             return 0
 
     def room(self) -> tuple[int, int]:
-        """The bytes that HDFS has in all, and those that are free."""
+        """The bytes that HDFS has in all, and those that can still be written.
+
+        DataNodes of one host share its disk, which NameNodes count once for each of them.
+        """
         query = f"{self._pages}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
         with self._retry("GET", f"{self._base}{query}") as answer:
-            told = json.load(answer)["beans"][0]
-        return int(told["Total"]), int(told["Free"])
+            nodes = json.loads(json.load(answer)["beans"][0]["LiveNodes"])
+        disks: dict[str, tuple[int, int]] = {}
+        for node in nodes.values():
+            host = node["xferaddr"].rpartition(":")[0]
+            total, free = disks.get(host, (0, 0))
+            left = max(0, int(node["remaining"]) - _BLOCK)
+            disks[host] = max(total, int(node["capacity"])), max(free, left)
+        return sum(total for total, _ in disks.values()), sum(free for _, free in disks.values())
+
+    def _is_full(self, error: BaseException) -> bool:
+        """Whether HDFS has answered that its disks are full: trying again would not help."""
+        if not isinstance(error, urllib.error.HTTPError):
+            return False
+        try:
+            found = _FULL.search(error.read().decode("utf-8", "replace"))
+            return found is not None and not (found["unsure"] and self.room()[1] > 0)
+        except (OSError, ValueError, LookupError):
+            return False
+
+    def _no_space(self) -> OSError:
+        return OSError(errno.ENOSPC, f"no space left in HDFS at {self.address}")
 
     def hosts(self, path: str) -> list[list[str]]:
         """The hosts that have each block of a file."""
@@ -172,6 +206,7 @@ class WebHdfs:
 
         Raises:
             WebHdfsError: if it did not work within the patience.
+            OSError: with ``ENOSPC``, if HDFS is full.
         """
         temporary = f"{path}.{time.time_ns():x}.part"
         self._write(source, temporary)
@@ -195,6 +230,8 @@ class WebHdfs:
                 send()
                 return
             except (OSError, ValueError) as error:
+                if self._is_full(error):
+                    raise self._no_space() from error
                 if time.monotonic() > give_up:
                     raise WebHdfsError(
                         f"{path} could not be written to HDFS at {self.address}: {error}"
@@ -242,6 +279,8 @@ class WebHdfs:
             except urllib.error.HTTPError as error:
                 if error.code == 404:
                     raise FileNotFoundError(url) from None
+                if self._is_full(error):
+                    raise self._no_space() from error
                 if error.code in refused:
                     raise PermissionError(f"{url}: {error}") from None
                 problem: Exception = error

@@ -160,11 +160,11 @@ def storage_error(
     """
     subject = str(url).removesuffix(":") if url else f"storage profile {profile.name!r}"
     whole = _chain(error)
-    cause = _cause(whole)
+    cause = _cause(f"{verb}: {whole}")
     if isinstance(error, FileNotFoundError) and not (cause and "bucket" in cause.hint):
         return NotFoundError(f"{subject}: there is nothing of this name.")
     text = f"Could not {verb} {subject}: {whole.split(' / ')[0][:500].rstrip('.')}."
-    hint = _hint(cause, whole) if cause else ""
+    hint = _hint(cause, f"{verb}: {whole}") if cause else ""
     if cause and cause.credentials:
         return CredentialError(text, hint=hint)
     return StorageError(text, hint=hint)

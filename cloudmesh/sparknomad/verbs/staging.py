@@ -169,13 +169,13 @@ class StagingVerbs(JobVerbs):
         return found
 
     def storage_evict(self, *, cluster: str | None = None) -> list[StagedEntry]:
-        """Remove all that is staged, but what is pinned or being read.
+        """Remove all that is staged or half so, but what is pinned, being read or being brought.
 
         Returns:
             What was removed.
         """
         catalog = self._catalog(cluster)
-        catalog.sweep()
+        catalog.sweep(patience=0)
         loose = [each for each in catalog.all() if not each.entry.pin and not each.users]
         return [each for each in loose if catalog.evict(each.entry.key)]
 

@@ -48,7 +48,9 @@ final class Failures {
     if (type.contains("TooLong") || text.contains("toolong") || text.contains("too long")) {
       return NAME;
     }
-    if (text.contains("no space left") || text.contains("could only be written to 0 of the")
+    if (text.contains("no space left") || text.contains("resources are low on nn")
+        || text.contains("could only be written to 0 of the")
+            && !text.contains("there are 0 datanode")
         || type.contains("QuotaExceeded") || text.contains("not enough space")) {
       return FULL;
     }
