@@ -250,7 +250,7 @@ def test_what_is_taken_away_while_it_is_read_directly_fails_the_run(
     given = (f"input=aws:direct-{name}.txt", f"output=aws:written-{name}/")
     done = lab("job", "run", "copied.yaml", "--param", given[0], "--param", given[1])
     assert done.code == 3, done
-    reason = done.err.strip().splitlines()[-1]
+    (reason,) = re.findall(r"^.*ended with exit code 1: .*$", done.err, re.MULTILINE)
     assert re.search(words, reason, re.IGNORECASE), done
     assert time.monotonic() - begun < 120
     lab.proxy.spoil = lambda request: None

@@ -498,6 +498,12 @@ def test_a_full_disk_before_the_program_is_told(
     assert status_from_outcome("r", outcome(tmp_path)).attempts == 0
 
 
+def test_what_happened_is_told_though_a_long_trace_follows(make: Make, tmp_path: Path) -> None:
+    frames = "for n in $(seq 99); do echo 'at a.b.C.d(E.java:1)'; done; echo '... 55 more'"
+    make(f"(echo 'Caused by: S3Exception: Access Denied'; {frames}) >&2; exit 1").execute()
+    assert outcome(tmp_path)["reason"].endswith(": Caused by: S3Exception: Access Denied")
+
+
 def test_a_full_disk_while_the_program_runs_is_told(make: Make, tmp_path: Path) -> None:
     make("echo 'java.io.IOException: No space left on device' >&2; exit 1").execute()
     assert outcome(tmp_path)["reason"].startswith("the disk is full: java.io.IOException")

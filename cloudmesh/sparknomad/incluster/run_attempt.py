@@ -17,6 +17,7 @@ __all__ = [
     "End",
     "classify",
     "explain",
+    "is_frame",
     "is_full",
     "lost_block",
     "memory_kills",
@@ -102,7 +103,7 @@ def classify(end: End, tail: Iterable[str], *, memory_full: bool = False) -> Att
 
 def _fault(end: End, lines: list[str], heap: re.Match[str] | None) -> Attempt:
     """A fault of the program itself."""
-    telling = [line for line in lines if not _FRAME.match(line)] or lines
+    telling = [line for line in lines if not is_frame(line)] or lines
     last = f": {telling[-1][:500]}" if telling else ""
     full = next((line[:500] for line in reversed(lines) if _DISK_FULL.search(line)), "")
     if end.code > 0:
@@ -117,6 +118,11 @@ def _fault(end: End, lines: list[str], heap: re.Match[str] | None) -> Attempt:
     elif full:
         reason = f"the disk is full: {full}"
     return Attempt("program", reason, code)
+
+
+def is_frame(line: str) -> bool:
+    """Whether a line of a Java stack trace only says where something happened."""
+    return _FRAME.match(line) is not None
 
 
 def is_full(error: BaseException) -> bool:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster.run_attempt import explain
+    from cloudmesh.sparknomad.incluster.run_attempt import explain, is_frame
 else:
-    from run_attempt import explain
+    from run_attempt import explain, is_frame
 
 __all__ = ["Child", "Children", "Output"]
 
@@ -139,7 +139,10 @@ class Child:
     def _lines(self, pipe: IO[bytes]) -> Iterator[bytes]:
         while line := pipe.readline(_BLOCK):
             if not line.startswith(_NOISE) and not self._closed:
-                self._tail.append(line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").strip()
+                # A trace of Java's is longer than the tail: what happened stands above it.
+                if not is_frame(text):
+                    self._tail.append(text)
                 yield line
 
     def poll(self) -> int | None:
