@@ -114,7 +114,8 @@ _CAUSES = (
         "The storage is full; make room.",
     ),
     _Cause(
-        r"AccessDenied|Forbidden|403|401|Unauthorized|Permission denied|Unable to locate "
+        r"Access ?Denied|PermissionError|Forbidden|403|401|Unauthorized|Permission denied|"
+        r"Unable to locate "
         r"credentials|NoCredentials|Anonymous caller|AuthorizationFailure|DefaultCredentials",
         "The credentials do not allow it, or there are none; see what the profile names.",
         credentials=True,
