@@ -155,7 +155,7 @@ def made(
     try:
         with faulty(s3_server.endpoint) as proxy, ended(Command(home, cache)) as command:
             lab = Lab(command, environment, proxy, disk)
-            lab.ok("cluster", "deploy", "--driver=exec", "--workers=2", "--staging=60m")
+            lab.ok("cluster", "deploy", "--driver=raw_exec", "--workers=2", "--staging=60m")
             words = ("storage", "profile", "add", "aws", "--url=s3://lab/full/")
             lab.ok(*words, f"--endpoint={proxy.endpoint}", "--credentials=environment")
             (home / "sizes.py").write_text(PROGRAM)
