@@ -8,6 +8,7 @@
     │   └── ParameterError          parameter_invalid     exit 2    http 400
     ├── NotFoundError               not_found             exit 4    http 404
     ├── ConflictError               conflict              exit 1    http 409
+    ├── ForbiddenError              forbidden             exit 1    http 403
     ├── StorageError                storage_failed        exit 1    http 502
     │   └── CredentialError         credentials_missing   exit 1    http 424
     ├── DependencyError             dependency_missing    exit 1    http 424
@@ -15,6 +16,7 @@
     ├── ImageError                  image_failed          exit 1    http 500
     ├── ClusterError                cluster_failed        exit 1    http 502
     │   ├── UnreachableError        cluster_unreachable   exit 1    http 503
+    │   │   └── TrustError          certificate_refused   exit 1    http 503
     │   └── LeftoverError           leftovers             exit 1    http 500
     ├── WaitTimeoutError            timeout               exit 1    http 504
     ├── RunFailedError              run_failed            exit 3    http 200
@@ -33,6 +35,7 @@ __all__ = [
     "CredentialError",
     "DependencyError",
     "DownloadError",
+    "ForbiddenError",
     "ImageError",
     "InputError",
     "InterruptedByUserError",
@@ -43,6 +46,7 @@ __all__ = [
     "SparknomadError",
     "SpecError",
     "StorageError",
+    "TrustError",
     "UnreachableError",
     "WaitTimeoutError",
 ]
@@ -104,6 +108,13 @@ class ConflictError(SparknomadError):
     http_status = 409
 
 
+class ForbiddenError(SparknomadError):
+    """The token that this machine has for the cluster may not do that."""
+
+    code = "forbidden"
+    http_status = 403
+
+
 class StorageError(SparknomadError):
     """A storage did not do what was asked of it."""
 
@@ -150,6 +161,12 @@ class UnreachableError(ClusterError):
 
     code = "cluster_unreachable"
     http_status = 503
+
+
+class TrustError(UnreachableError):
+    """A certificate has ended, or is of another authority."""
+
+    code = "certificate_refused"
 
 
 class LeftoverError(ClusterError):

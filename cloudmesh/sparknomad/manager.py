@@ -8,14 +8,22 @@ from cloudmesh.sparknomad.verbs.checking import CheckingVerbs
 from cloudmesh.sparknomad.verbs.clusters import DEPLOY_SECONDS, DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.core import LOCAL
 from cloudmesh.sparknomad.verbs.images import ImageVerbs
+from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS, SharingVerbs
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.machine import Check, SetupStep
 
-__all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "LOCAL", "Sparknomad"]
+__all__ = [
+    "DEPLOY_SECONDS",
+    "DESTROY_SECONDS",
+    "LOCAL",
+    "NAMESPACE",
+    "ROTATE_SECONDS",
+    "Sparknomad",
+]
 
 
-class Sparknomad(CheckingVerbs, ImageVerbs):
+class Sparknomad(CheckingVerbs, ImageVerbs, SharingVerbs):
     """Everything that sparknomad can do.
 
     Args:

@@ -47,6 +47,7 @@ __all__ = [
     "ParameterType",
     "Resources",
     "Retries",
+    "ROLES",
     "Role",
     "Stage",
     "Startup",
@@ -55,6 +56,10 @@ __all__ = [
     "Variant",
     "Write",
 ]
+
+
+ROLES = ("operator", "submitter", "reader")
+"""What a token may be: see ``docs/how-to/share-a-cluster.md``."""
 
 
 class ParameterType(Enum):

@@ -23,6 +23,17 @@ Usage:
   sparknomad cluster ui [NAME] [options]
   sparknomad cluster logs [NAME] [options]
   sparknomad cluster destroy [NAME] [--force] [--timeout=DURATION] [options]
+  sparknomad cluster token create [NAME] --role=ROLE [--namespace=NAMESPACE] [--label=TEXT]
+                                  [--ttl=DURATION] [--bundle=PATH] [--passphrase-file=FILE]
+                                  [options]
+  sparknomad cluster token list [NAME] [options]
+  sparknomad cluster token revoke NAME ACCESSOR [options]
+  sparknomad cluster export NAME PATH [--history] [--passphrase-file=FILE] [options]
+  sparknomad cluster export PATH [--history] [--passphrase-file=FILE] [options]
+  sparknomad cluster import PATH [--name=NAME] [--passphrase-file=FILE] [options]
+  sparknomad cluster forget NAME [--force] [options]
+  sparknomad cluster rotate [NAME] [--certificates] [--gossip] [--timeout=DURATION] [--dry-run]
+                            [options]
   sparknomad image build [NAME] [--spec=SPEC] [--spark=VERSION] [--base=BASE]
                          [--requirements=REQS] [--variant=VARIANT] [--dry-run] [options]
   sparknomad image list [options]
@@ -78,6 +89,12 @@ Clusters (NAME is `default` unless given):
   ui                Print the address of every web page.
   logs              Print the last output of every part.
   destroy           End a cluster, its runs and its data, and prove that nothing is left.
+  token create      Make a token for somebody who may only run jobs, or only look.
+  token list        Show all tokens, without their secrets.
+  token revoke      End a token at once.
+  export, import    Write an encrypted bundle with which another machine takes over; read one.
+  forget            Remove what this machine has of a cluster, which goes on.
+  rotate            Replace certificates and the key of gossip while runs go on.
 
 Images (the standalone Spark runtime):
   build             Build an image, check it, and load it into Docker where that runs.
@@ -120,6 +137,16 @@ Options:
   --min-workers=N       Go on without hosts that fail if so many workers are left.
   --accept-host-keys    Trust the SSH keys of hosts that were never met before.
   --staging=SIZE        Room for staged inputs, such as 100g (default: half of the disks).
+  --role=ROLE           What a token may: operator, submitter (run jobs) or reader.
+  --namespace=NAMESPACE Nomad's namespace of a token's runs, such as a team (default: runs).
+  --label=TEXT          What a token is known by.
+  --bundle=PATH         Write a file that the token's user imports.
+  --passphrase-file=FILE
+                        A file whose first line is the bundle's passphrase; else it is asked for.
+  --history             Also the history of the cluster's runs.
+  --name=NAME           The cluster's name on this machine (default: as it was).
+  --certificates        Only certificates and their authority.
+  --gossip              Only the key of Nomad's servers among each other.
   --timeout=DURATION    Give up after, such as 90s or 15m; for `job run`: end the run after.
   --queue-timeout=DURATION
                         Let the run fail when it found no room for so long (default 1h).
@@ -127,7 +154,8 @@ Options:
                         one parameter. Repeatable. Without it, what the job says.
   --check               Try the storages of the run from every worker first.
   --pin                 Keep it in the cluster until it is unstaged.
-  --ttl=DURATION        Let it go so long after its last use, such as 7d.
+  --ttl=DURATION        Let what is staged go so long after its last use, such as 7d; let a token
+                        end so long after it was made.
   --force               Also while runs are not finished.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.

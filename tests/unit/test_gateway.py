@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
-from cloudmesh.sparknomad.incluster.gateway import Gateway, Rights, rights_of
+from cloudmesh.sparknomad.incluster.gateway import Gateway
+from cloudmesh.sparknomad.incluster.gateway_rights import Rights, rights_of
 from cloudmesh.sparknomad.incluster.serve import make_server
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
 
@@ -119,10 +120,10 @@ def test_a_file_is_written_by_way_of_the_gateway(lab: Lab) -> None:
         tls=lab.tls(lab.shown),
         headers={"X-Nomad-Token": "submitter"},
     )
-    hdfs.write("/sparknomad/artifacts/a b", b"content")
+    hdfs.write("/sparknomad/artifacts/a b.part", b"content")
     path, body = lab.written[-1]
     assert body == b"content"
-    assert path.startswith("/webhdfs/v1/sparknomad/artifacts/a%20b?")
+    assert path.startswith("/webhdfs/v1/sparknomad/artifacts/a%20b.part?")
     assert "user.name=spark" in path and "at=datanode" in path
 
 

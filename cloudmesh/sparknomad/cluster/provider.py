@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import (
     ClusterError,
@@ -63,7 +64,7 @@ class ProviderContext:
     accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
 
 
-class ClusterProvider(ABC):
+class ClusterProvider(Shareable, ABC):
     """What runs clusters and runs.
 
     Args:

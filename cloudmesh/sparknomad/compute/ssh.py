@@ -149,6 +149,16 @@ class Shell:
             raise HostError(f"{self.host.name}: {path} can't be written: {told}")
 
     @asynccontextmanager
+    async def forwarded(self, port: int) -> AsyncIterator[int]:
+        """A port of this machine that leads to one of the host's loopback."""
+        listener = await self._connection.forward_local_port("127.0.0.1", 0, "127.0.0.1", port)
+        try:
+            yield listener.get_port()
+        finally:
+            listener.close()
+            await listener.wait_closed()
+
+    @asynccontextmanager
     async def running(self, script: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
         """Run a script that ends with its standard input; yields a reader of its lines."""
         command = shlex.join([*self._sudo, "sh", "-c", script])

@@ -11,7 +11,6 @@ import hashlib
 import http.client
 import json
 import os
-import re
 import socket
 import ssl
 import threading
@@ -19,51 +18,22 @@ import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+if TYPE_CHECKING or __package__:
+    from cloudmesh.sparknomad.incluster.gateway_rights import Rights, plain_query, rights_of
+else:
+    from gateway_rights import Rights, plain_query, rights_of
 
 __all__ = ["Gateway", "Rights", "main", "rights_of"]
 
 _PAGES = ("spark-master-ui", "spark-history", "hdfs-http")
 _HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding")
-_KEPT_SECONDS, _SECONDS, _BLOCK = 30.0, 60.0, 256 * 1024
+_KEPT_SECONDS, _SECONDS, _BLOCK = 5.0, 60.0, 256 * 1024
 _PLACES_KEPT = 10_000
+_IDENTITIES = ("user.name", "doas", "delegation", "proxyuser")
 _DRAINED = 1024 * 1024
-_SUBMITTED = re.compile(r"/webhdfs/v1/sparknomad/(artifacts|inputs|outputs)(/|$)")
-_READ = re.compile(r"/webhdfs/v1/sparknomad(/|$)")
-
-
-class Rights:
-    """What a token may do.
-
-    Args:
-        kind: ``operator``, ``submitter``, ``reader``, or empty for nothing at all.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def allow(self, method: str, path: str) -> bool:
-        """Whether a request is within them; `path` is that of the service itself."""
-        if ".." in path.split("/"):
-            return False
-        if self.kind == "operator":
-            return True
-        hdfs = path.startswith("/webhdfs/")
-        if method in ("GET", "HEAD"):
-            return self.kind in ("submitter", "reader") and (not hdfs or bool(_READ.match(path)))
-        return self.kind == "submitter" and bool(_SUBMITTED.match(path))
-
-
-def rights_of(token: Mapping[str, Any]) -> Rights:
-    """The rights of a token, as Nomad tells of it."""
-    if token.get("Type") == "management":
-        return Rights("operator")
-    policies = token.get("Policies") or ()
-    for kind in ("operator", "submitter", "reader"):
-        if f"sparknomad-{kind}" in policies:
-            return Rights(kind)
-    return Rights("")
 
 
 class Gateway(ThreadingHTTPServer):
@@ -92,7 +62,7 @@ class Gateway(ThreadingHTTPServer):
         self._context = context
         self._guard = threading.Lock()
         self._known: dict[str, tuple[float, Rights]] = {}
-        self._places: dict[str, None] = {}
+        self._places: dict[tuple[str, str], None] = {}
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the request's own thread: a slow handshake holds nobody else."""
@@ -118,17 +88,17 @@ class Gateway(ThreadingHTTPServer):
             self._known[key] = (time.monotonic() + _KEPT_SECONDS, rights)
         return rights
 
-    def note_place(self, place: str) -> None:
-        """Remember a DataNode that the NameNode has sent somebody to."""
+    def note_place(self, place: str, query: str) -> None:
+        """Remember a DataNode that the NameNode has sent somebody to, and for whom it asks."""
         with self._guard:
             if len(self._places) > _PLACES_KEPT:
                 self._places.clear()
-            self._places[place] = None
+            self._places[place, _name_node(query)] = None
 
-    def is_place(self, place: str) -> bool:
-        """Whether requests may be sent on to there."""
+    def is_place(self, place: str, query: str) -> bool:
+        """Whether requests may be sent on to there: a DataNode goes where its caller says."""
         with self._guard:
-            return place in self._places
+            return (place, _name_node(query)) in self._places
 
 
 class _Limited:
@@ -154,9 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         if target is None:
             self._refuse(404, "there is no such service")
             return
-        place, path = target
+        place, path, service = target
         rights = self.server.rights(self.headers.get("X-Nomad-Token", ""))
-        if not rights.allow(self.command, urlsplit(path).path):
+        if not rights.allow(self.command, path, service):
             code = 403 if rights.kind else 401
             self._refuse(code, "this token may not do that" if rights.kind else "no valid token")
             return
@@ -171,18 +141,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815
 
-    def _target(self) -> tuple[str, str] | None:
-        """Where a request goes, and by which path there."""
+    def _target(self) -> tuple[str, str, str] | None:
+        """Where a request goes, by which path there, and to which service."""
         parts = self.path.split("/", 3)
-        if self.path.startswith("/webhdfs/"):
+        if self.path.startswith("/webhdfs/v1/"):
             place = self.server.services().get("hdfs-http")
-            return (place, _as_spark(self.path)) if place else None
-        if len(parts) == 4 and parts[1] == "to" and self.server.is_place(parts[2]):
-            return parts[2], _as_spark("/" + parts[3])
-        if len(parts) == 4 and parts[1] == "service" and parts[2] in _PAGES:
+            return (place, _as_spark(self.path), "hdfs-http") if place else None
+        if len(parts) == 4 and parts[1] == "to" and parts[3].startswith("webhdfs/v1/"):
+            if self.server.is_place(parts[2], urlsplit(self.path).query):
+                return parts[2], _as_spark("/" + parts[3]), "hdfs-http"
+        elif len(parts) == 4 and parts[1] == "service" and parts[2] in _PAGES:
             place = self.server.services().get(parts[2])
-            if place and not parts[3].startswith("webhdfs/"):
-                return place, "/" + parts[3]
+            if place and not _is_webhdfs(parts[3]):
+                return place, "/" + parts[3], parts[2]
         return None
 
     def _forward(self, place: str, path: str) -> None:
@@ -242,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(location)
         if not parts.netloc:
             return location
-        self.server.note_place(parts.netloc)
+        self.server.note_place(parts.netloc, parts.query)
         here = self.headers.get("Host", "")
         path = urlunsplit(("", "", parts.path, parts.query, ""))
         return f"https://{here}/to/{parts.netloc}{path}"
@@ -259,11 +230,23 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _as_spark(path: str) -> str:
-    """HDFS knows one user, whatever the caller says."""
+    """HDFS knows one user, whatever the caller says; it reads names in any case of letters."""
     parts = urlsplit(path)
-    pairs = [pair for pair in parse_qsl(parts.query, True) if pair[0] not in ("user.name", "doas")]
+    told = parse_qsl(parts.query, keep_blank_values=True)
+    pairs = [pair for pair in told if pair[0].lower() not in _IDENTITIES]
     query = urlencode([*pairs, ("user.name", "spark")])
     return urlunsplit(("", "", parts.path, query, ""))
+
+
+def _name_node(query: str) -> str:
+    return (plain_query(query) or {}).get("namenoderpcaddress", "")
+
+
+def _is_webhdfs(path: str) -> bool:
+    """Whether a path leads to HDFS's files, however it is written; only one way may."""
+    for _ in range(3):
+        path = unquote(path)
+    return "webhdfs" in path.lower()
 
 
 class _Socket(http.client.HTTPConnection):

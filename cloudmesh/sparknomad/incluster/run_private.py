@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CREDENTIALS", "clear", "forget", "private_directory", "redaction", "storage_secrets"]
+__all__ = [
+    "CREDENTIALS",
+    "ask_nomad",
+    "clear",
+    "forget",
+    "private_directory",
+    "redaction",
+    "storage_secrets",
+]
 
 CREDENTIALS = "storage.json"
 """The file with the Spark keys that hold the credentials of the run's storages."""
@@ -76,20 +85,46 @@ class _Socket(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _nomad(cluster: Mapping[str, Any], private: Path) -> http.client.HTTPConnection:
+def _nomad(address: str, private: Path) -> http.client.HTTPConnection:
     """Nomad's API: by its socket, which is missing where its path would be over 107 bytes."""
     path = private / "api.sock"
     if path.exists():
         return _Socket(path)
-    return http.client.HTTPConnection(cluster["nomad"], timeout=_SECONDS)
+    return http.client.HTTPConnection(address, timeout=_SECONDS)
+
+
+def _token(private: Path) -> dict[str, str]:
+    token = (private / "nomad_token").read_text("utf-8").strip()
+    return {"X-Nomad-Token": token}
+
+
+def ask_nomad(address: str, private: Path, path: str) -> Any:
+    """What Nomad answers a task; ``None`` if it refuses.
+
+    Args:
+        address: of its API, where there is no socket.
+        private: the task's directory of secrets.
+        path: of the request.
+    """
+    connection = _nomad(address, private)
+    try:
+        connection.request("GET", path, headers=_token(private))
+        answer = connection.getresponse()
+        content = answer.read()
+        return json.loads(content) if answer.status == 200 else None
+    finally:
+        connection.close()
 
 
 def _delete_variable(cluster: Mapping[str, Any], private: Path) -> None:
-    token = (private / "nomad_token").read_text("utf-8").strip()
-    connection = _nomad(cluster, private)
-    path = f"/v1/var/{cluster['credentials_variable']}"
+    connection = _nomad(cluster["nomad"], private)
+    path = f"/v1/var/{cluster['credentials_variable']}?namespace={_namespace()}"
     try:
-        connection.request("DELETE", path, headers={"X-Nomad-Token": token})
+        connection.request("DELETE", path, headers=_token(private))
         connection.getresponse().read()
     finally:
         connection.close()
+
+
+def _namespace() -> str:
+    return os.environ.get("NOMAD_NAMESPACE") or "default"

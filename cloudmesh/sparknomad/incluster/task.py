@@ -15,9 +15,17 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 import driver  # noqa: E402
+import run_private  # noqa: E402
 import sparkconf  # noqa: E402
 
 __all__ = ["prepare"]
+
+_SERVICES = {
+    "master": "spark-master",
+    "master_ui": "spark-master-ui",
+    "hdfs": "hdfs",
+    "hdfs_http": "hdfs-http",
+}
 
 
 def _ports(first: int) -> dict[str, str]:
@@ -32,6 +40,22 @@ def _ports(first: int) -> dict[str, str]:
     }
 
 
+def _services(local: Path) -> dict[str, str]:
+    """Where the cluster's servers are.
+
+    Nomad's templates know those of the task's own namespace only; a task of another one asks.
+    """
+    found: dict[str, str] = json.loads((local / "services.json").read_text("utf-8"))
+    if found["master"] or os.environ["NOMAD_NAMESPACE"] == "default":
+        return found
+    private = Path(os.environ["NOMAD_SECRETS_DIR"])
+    for key, name in _SERVICES.items():
+        path = f"/v1/service/{name}?namespace=default"
+        told = run_private.ask_nomad(os.environ["SPARKNOMAD_NOMAD"], private, path)
+        found[key] = f"{told[0]['Address']}:{told[0]['Port']}" if told else ""
+    return found
+
+
 def prepare() -> Path:
     """Fill the run's directory.
 
@@ -44,7 +68,9 @@ def prepare() -> Path:
     for name in ("definition.json", "run.json"):
         shutil.copyfile(local / name, directory / name)
     run = json.loads((directory / "run.json").read_text("utf-8"))
-    services = json.loads((local / "services.json").read_text("utf-8"))
+    if "definition" in run:
+        (directory / "definition.json").write_text(json.dumps(run["definition"]), "utf-8")
+    services = _services(local)
     place = Path(__file__).resolve().parent
     archive = place / "spark.jsa"
     python = shutil.which("python3") or sys.executable

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.cluster.registry import provider_names
-from cloudmesh.sparknomad.errors import ConflictError, InputError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    SparknomadError,
+    TrustError,
+)
 from cloudmesh.sparknomad.model import (
     ClusterRecord,
     ClusterState,
@@ -67,6 +73,7 @@ class ClusterVerbs(Core):
                 hint=f"Destroy it first, or deploy another name on {spec.provider!r}.",
             )
         provider = self._provider(spec.provider)
+        provider.check_allowed(spec.cluster, "deploy it")
         runtime = self._runtime(provider, spec)
         self.store.put_cluster(spec, ClusterState.DEPLOYING)
         status = provider.deploy(spec, runtime, timeout=timeout)
@@ -82,6 +89,8 @@ class ClusterVerbs(Core):
             return self._provider(record.provider).status(record.name)
         except NotFoundError:
             reason = "nothing of it is on this machine; deploy or destroy it"
+        except TrustError as error:
+            reason = f"{error.message} {error.hint}"
         except SparknomadError as error:
             reason = error.message
         state = record.state
@@ -135,6 +144,8 @@ class ClusterVerbs(Core):
         record = self.store.find_cluster(name)
         found = record is not None
         providers = [record.provider] if record else provider_names()
+        for provider_name in providers if record else ():
+            self._provider(provider_name).check_allowed(name, "destroy it")
         if record and not force:
             self._refuse_active(record)
         if record:

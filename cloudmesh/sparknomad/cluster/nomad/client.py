@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from cloudmesh.sparknomad.cluster.nomad.hosts.distrust import explain
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 
@@ -30,12 +31,28 @@ class Nomad:
         address: such as ``http://127.0.0.1:4646``.
         token: the ACL token, or an empty string.
         certificate: that we show, and by whose authority the cluster's are checked.
+        namespace: whose jobs, allocations and Variables are meant.
     """
 
-    def __init__(self, address: str, token: str, certificate: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        certificate: Certificate | None = None,
+        namespace: str = "default",
+    ) -> None:
         self.address = address
         self.token = token
         self.certificate = certificate
+        self.namespace = namespace
+
+    def within(self, namespace: str) -> Nomad:
+        """A client of the same Nomad for another namespace."""
+        if namespace == self.namespace:
+            return self
+        other = Nomad(self.address, self.token, self.certificate, namespace)
+        other.__dict__["_session"] = self._session
+        return other
 
     @cached_property
     def _session(self) -> Any:
@@ -66,6 +83,7 @@ class Nomad:
         return nomad.Nomad(
             address=self.address,
             token=self.token,
+            namespace=self.namespace,
             timeout=_TIMEOUT_SECONDS,
             verify=str(shown.authority) if shown else True,
             cert=(str(shown.certificate), str(shown.key)) if shown else (),
@@ -83,6 +101,7 @@ class Nomad:
             answer = error.nomad_resp
             status = getattr(answer, "status_code", None)
             if status is None:
+                explain(answer, self.address, self.certificate)
                 raise UnreachableError(
                     f"Nomad at {self.address} does not answer: {answer}",
                     hint="`cms sparknomad cluster deploy` starts it again.",
@@ -120,6 +139,11 @@ class Nomad:
             if "already" not in error.message:
                 raise
 
+    def who(self) -> dict[str, Any]:
+        """What Nomad knows of our token; any token may ask."""
+        found: dict[str, Any] = self._request("acl", "token", "self").json()
+        return found
+
     def self_info(self) -> dict[str, Any]:
         """What the agent tells of itself."""
         info: dict[str, Any] = self._request("agent", "self").json()
@@ -138,25 +162,73 @@ class Nomad:
 
     def put_variable(self, path: str, items: Mapping[str, str]) -> None:
         """Write a Nomad Variable."""
-        self._request("var", path, method="put", json={"Path": path, "Items": dict(items)})
+        body = {"Path": path, "Items": dict(items), "Namespace": self.namespace}
+        self._request("var", path, method="put", json=body, params=self._here)
+
+    @property
+    def _here(self) -> dict[str, Any]:
+        # python-nomad's requester leaves it out for some endpoints.
+        return {"namespace": self.namespace}
 
     def variables(self, prefix: str) -> list[str]:
         """The paths of the Nomad Variables that begin so."""
-        found = self._request("vars", params={"prefix": prefix}).json()
+        found = self._request("vars", params={"prefix": prefix, **self._here}).json()
         return [str(entry["Path"]) for entry in found or ()]
 
     def delete_variable(self, path: str) -> None:
         """Remove a Nomad Variable; fine if it is not there."""
         try:
-            self._request("var", path, method="delete")
+            self._request("var", path, method="delete", params=self._here)
         except NotThereError:
             return
 
-    def put_policy(self, name: str, rules: str, job: str) -> None:
-        """Give the tasks of a job what an ACL policy allows."""
-        acl = {"Namespace": "default", "JobID": job}
-        body = {"Name": name, "Rules": rules, "JobACL": acl}
+    def put_policy(self, name: str, rules: str, job: str = "", about: str = "") -> None:
+        """Write an ACL policy: for tokens, or for the tasks of a job."""
+        body: dict[str, Any] = {"Name": name, "Rules": rules, "Description": about}
+        if job:
+            body["JobACL"] = {"Namespace": self.namespace, "JobID": job}
         self._request("acl", "policy", name, method="post", json=body)
+
+    # tokens and namespaces
+
+    def put_namespace(self, name: str, about: str) -> None:
+        """Make a namespace; fine if it is there."""
+        body = {"Name": name, "Description": about}
+        self._request("namespace", name, method="post", json=body)
+
+    def namespaces(self) -> list[dict[str, Any]]:
+        """All namespaces."""
+        found: list[dict[str, Any]] = self._request("namespaces").json()
+        return found
+
+    def create_token(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an ACL token; the answer holds its secret."""
+        made: dict[str, Any] = self._request("acl", "token", method="post", json=dict(body)).json()
+        return made
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """All ACL tokens, without their secrets."""
+        found: list[dict[str, Any]] = self._request("acl", "tokens").json()
+        return found
+
+    def delete_token(self, accessor: str) -> None:
+        """Revoke an ACL token."""
+        self._request("acl", "token", accessor, method="delete")
+
+    # the key of gossip
+
+    def keyring(self) -> dict[str, int]:
+        """The keys of gossip, and how many servers have each."""
+        told = self._request("agent", "keyring", "list").json()
+        return {str(key): int(count) for key, count in (told.get("Keys") or {}).items()}
+
+    def change_keyring(self, what: str, key: str) -> None:
+        """``install`` a key of gossip on all servers, ``use`` it, or ``remove`` it."""
+        method = {"install": "put", "use": "put", "remove": "delete"}[what]
+        told = self._request("agent", "keyring", what, method=method, json={"Key": key}).json()
+        wrong = told.get("Messages") or {}
+        if told.get("NumErr"):
+            raise ClusterError(f"Nomad did not {what} the key of gossip: {wrong}")
 
     def service(self, name: str) -> list[str]:
         """The addresses of a service."""
@@ -180,13 +252,20 @@ class Nomad:
         Returns:
             The id of the evaluation.
         """
-        answer = self._request("jobs", method="post", json={"Job": job}).json()
+        body = {"Job": {**job, "Namespace": self.namespace}}
+        answer = self._request("jobs", method="post", json=body).json()
         return str(answer.get("EvalID", ""))
 
     def job(self, job: str) -> dict[str, Any]:
         """One job."""
         found: dict[str, Any] = self._request("job", quote(job, safe="")).json()
         return found
+
+    def signal(self, allocation: str, name: str) -> None:
+        """Send a signal to the tasks of an allocation."""
+        self._request(
+            "client", "allocation", allocation, "signal", method="post", json={"Signal": name}
+        )
 
     def jobs(self, prefix: str = "") -> list[dict[str, Any]]:
         """All jobs, with dispatched ones and those that have ended."""

@@ -147,7 +147,11 @@ def _agent(name: str, data: str) -> dict[str, Any]:
         "leave_on_terminate": False,
         "disable_update_check": True,
         "disable_anonymous_signature": True,
-        "acl": {"enabled": True},
+        "acl": {
+            "enabled": True,
+            "token_min_expiration_ttl": "1s",
+            "token_max_expiration_ttl": "87600h",
+        },
         "telemetry": {"disable_hostname": True},
         "consul": {
             "auto_advertise": False,

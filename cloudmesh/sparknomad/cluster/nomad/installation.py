@@ -6,6 +6,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from cloudmesh.sparknomad.cluster.nomad import agent, services
@@ -14,12 +15,18 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.cluster.provider import ProviderContext
+from cloudmesh.sparknomad.errors import (
+    ClusterError,
+    ConflictError,
+    TrustError,
+    UnreachableError,
+)
 from cloudmesh.sparknomad.model import Component, ImageRuntime, PlanStep
 from cloudmesh.sparknomad.processes import write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline
 
-__all__ = ["Installation", "ThisMachine"]
+__all__ = ["Installation", "ThisMachine", "token_problem"]
 
 
 class Installation(ABC):
@@ -71,6 +78,20 @@ class Installation(ABC):
         """The last output of every agent that has its log here."""
 
     @abstractmethod
+    def token_files(self, lifetime: timedelta) -> dict[str, str]:
+        """What the user of a token needs to reach the cluster, by the names of files."""
+
+    @abstractmethod
+    def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
+        """What `rotate` would do."""
+
+    @abstractmethod
+    def rotate(
+        self, cluster: NomadCluster, certificates: bool, gossip: bool, deadline: Deadline
+    ) -> None:
+        """Replace certificates and the key of gossip."""
+
+    @abstractmethod
     def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
         """Stop the agents, and remove all that they have left; what remains is told after."""
 
@@ -81,6 +102,25 @@ class Installation(ABC):
     @abstractmethod
     def memory_mb(self, spec: ClusterSpec) -> int | None:
         """The memory that the largest host offers to tasks, in MiB, if it is known."""
+
+
+def token_problem(client: Nomad) -> str:
+    """Why Nomad does not take our token; empty if it does.
+
+    Raises:
+        TrustError: if it is for the certificates.
+    """
+    try:
+        client.who()
+    except TrustError:
+        raise
+    except UnreachableError:
+        return "none of its servers answers"
+    except ClusterError as error:
+        if "token" in error.message.lower():
+            return "the token that is here was revoked or has ended"
+        return error.message
+    return ""
 
 
 class ThisMachine(Installation):
@@ -119,11 +159,29 @@ class ThisMachine(Installation):
 
     def problem(self, cluster: NomadCluster, client: Nomad) -> str:
         """Why Nomad does not serve; empty if it does."""
-        return agent.answers(cluster, client)
+        return token_problem(client) if cluster.role else agent.answers(cluster, client)
+
+    def token_files(self, lifetime: timedelta) -> dict[str, str]:
+        """Nothing: loopback is reached without certificates."""
+        return {}
+
+    def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
+        """There is nothing to rotate."""
+        raise ConflictError(
+            f"Cluster {self.name!r} runs on this machine's loopback: it has neither certificates "
+            "nor a key of gossip.",
+            hint="`cluster token revoke` ends tokens; `cluster deploy` on hosts has certificates.",
+        )
+
+    def rotate(
+        self, cluster: NomadCluster, certificates: bool, gossip: bool, deadline: Deadline
+    ) -> None:
+        """There is nothing to rotate."""
+        self.rotation(cluster, certificates, gossip)
 
     def parts(self, cluster: NomadCluster, problem: str) -> list[Component]:
         """The agent, for a person."""
-        detail = problem or f"process {cluster.pid}"
+        detail = problem or (f"process {cluster.pid}" if cluster.pid else "")
         return [Component("nomad", "nomad", not problem, cluster.address, detail)]
 
     def logs(self, cluster: NomadCluster) -> Iterator[tuple[str, bytes]]:

@@ -18,16 +18,23 @@ __all__ = [
     "DRIVER_FACTOR",
     "DRIVER_OVERHEAD_MB",
     "SERVICE_JOBS",
+    "SHARED_SIZES",
     "NomadJob",
     "cluster_jobs",
     "hcl_variables",
     "job_id",
     "run_job",
+    "run_variables",
     "service_jobs",
+    "shared_job_id",
+    "shared_jobs",
 ]
 
 SERVICE_JOBS = ("hdfs", "spark-master", "spark-worker", "spark-history")
 """The cluster's own jobs, in the order in which they are started."""
+
+SHARED_SIZES = (1, 2, 4, 8, 16, 32)
+"""GiB of the drivers' heaps for which there are jobs that bring their own definition."""
 
 DRIVER_FACTOR, DRIVER_OVERHEAD_MB = 1.1, 640
 """What a driver's task asks of Nomad for its Java heap: ``run.nomad.hcl`` says the same."""
@@ -116,15 +123,52 @@ def run_job(cluster: NomadCluster, spark: str, definition: Definition) -> NomadJ
     return _load(
         "run",
         {
-            **_shared(cluster, spark),
+            **run_variables(cluster, spark),
             "job": job_id(definition.document["job"], definition, cluster),
             "definition": base64.b64encode(text).decode(),
             "driver_memory_mb": resources["driver"]["memory"] // 1024**2,
-            "replication": _replication(cluster),
-            "spark_port": SPARK_PORT if cluster.hosts else 0,
             "infrastructure_retries": definition.document["retries"]["infrastructure"],
         },
     )
+
+
+def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[NomadJob]:
+    """Jobs of which each dispatch brings its own definition, one for each size of a driver.
+
+    Who may dispatch but not register jobs runs with these.
+
+    Args:
+        cluster: what runs them.
+        spark: the version of Spark in the image.
+        namespace: of Nomad.
+    """
+    found = run_variables(cluster, spark)
+    return [
+        _load(
+            "run",
+            {
+                **found,
+                "job": shared_job_id(gigabytes, cluster.image_id),
+                "namespace": namespace,
+                "driver_memory_mb": gigabytes * 1024,
+            },
+        )
+        for gigabytes in SHARED_SIZES
+    ]
+
+
+def shared_job_id(gigabytes: int, image: str) -> str:
+    """The id of a job for drivers of a size."""
+    return f"run-any-{gigabytes}g-{image[:8]}"
+
+
+def run_variables(cluster: NomadCluster, spark: str) -> dict[str, Any]:
+    """What all jobs whose dispatches are runs have."""
+    return {
+        **_shared(cluster, spark),
+        "replication": _replication(cluster),
+        "spark_port": SPARK_PORT if cluster.hosts else 0,
+    }
 
 
 def hcl_variables(variables: Mapping[str, Any]) -> str:

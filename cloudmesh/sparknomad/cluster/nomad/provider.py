@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -12,13 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
-from cloudmesh.sparknomad.cluster.nomad import agent, binary, services, uploads, vault
+from cloudmesh.sparknomad.cluster.definition import Definition, build_definition, run_document
+from cloudmesh.sparknomad.cluster.nomad import (
+    agent,
+    binary,
+    services,
+    shared_runs,
+    uploads,
+    vault,
+)
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
-from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import host_records
-from cloudmesh.sparknomad.cluster.nomad.installation import Installation, ThisMachine
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
     DRIVER_OVERHEAD_MB,
@@ -27,11 +31,12 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     hcl_variables,
     run_job,
 )
-from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, new_gossip_key
+from cloudmesh.sparknomad.cluster.nomad.roles import forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
-from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
 from cloudmesh.sparknomad.compute.inventory import expand
-from cloudmesh.sparknomad.errors import ClusterError, ConflictError, UnreachableError
+from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -54,7 +59,7 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 __all__ = ["NomadProvider"]
 
 
-class NomadProvider(ClusterProvider):
+class NomadProvider(Sharing):
     """A Nomad agent of our own on this machine; Spark and HDFS as its jobs."""
 
     name: ClassVar[str] = "nomad"
@@ -103,36 +108,6 @@ class NomadProvider(ClusterProvider):
             return None
         return int((offered - DRIVER_OVERHEAD_MB) / DRIVER_FACTOR) * 1024**2
 
-    # records
-
-    def _known(self, name: str) -> bool:
-        return (self._directory(name) / "cluster.json").exists()
-
-    def _find(self, name: str) -> NomadCluster | None:
-        return NomadCluster.read(self._directory(name))
-
-    def _read(self, name: str) -> NomadCluster:
-        cluster = self._find(name)
-        if cluster is None:
-            raise ClusterError(f"Cluster {name!r} has no record any more.")
-        return cluster
-
-    def _installation(self, name: str, cluster: NomadCluster | None) -> Installation:
-        kind = Hosts if cluster and cluster.hosts else ThisMachine
-        return kind(name, self._directory(name), self.context)
-
-    def _nomad(self, name: str) -> Nomad:
-        cluster = self._read(name)
-        installation = self._installation(name, cluster)
-        client = installation.client(cluster)
-        problem = installation.problem(cluster, client)
-        if problem:
-            raise UnreachableError(
-                f"The cluster's Nomad agent does not serve: {problem}.",
-                hint="`cms sparknomad cluster deploy` starts it again; its tasks go on meanwhile.",
-            )
-        return client
-
     def _new(self, spec: ClusterSpec, image: ImageRuntime | None, binary: str) -> NomadCluster:
         driver = spec.driver
         if driver is TaskDriver.AUTO and spec.hosts:
@@ -158,7 +133,7 @@ class NomadProvider(ClusterProvider):
             conf=dict(spec.conf),
             hosts=host_records(expand(spec.hosts, spec.servers)) if spec.hosts else (),
             identity=str(uuid.uuid4()),
-            gossip_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+            gossip_key=new_gossip_key(),
             directory=f"{spec.directory}/{spec.cluster}",
             firewall=spec.firewall,
         )
@@ -204,6 +179,8 @@ class NomadProvider(ClusterProvider):
             task_ports=kept.task_ports,
             identity=kept.identity,
             gossip_key=kept.gossip_key,
+            data=kept.data,
+            directory=kept.directory,
         ).write(directory)
         installation = self._installation(spec.cluster, cluster)
         cluster = installation.ensure(spec, cluster, runtime, deadline)
@@ -211,6 +188,8 @@ class NomadProvider(ClusterProvider):
         agent.put_secret(nomad, cluster, deadline)
         installation.prepare(cluster, nomad)
         self._register_all(nomad, cluster, deadline)
+        for namespace in shared_runs.namespaces(nomad):
+            shared_runs.prepare_namespace(nomad, cluster, namespace, deadline)
 
     def _register_all(self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:
         for job in cluster_jobs(cluster, cluster.spark):
@@ -238,6 +217,8 @@ class NomadProvider(ClusterProvider):
 
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:
         directory = self._directory(spec.cluster)
+        if self.role(spec.cluster) != "operator":
+            self.check_allowed(spec.cluster, "scale it")
         cluster = self._read(spec.cluster).changed(workers=spec.workers).write(directory)
         nomad = self._nomad(spec.cluster)
         for job in cluster_jobs(cluster, cluster.spark):
@@ -254,7 +235,10 @@ class NomadProvider(ClusterProvider):
 
     def _cluster_logs(self, cluster: str) -> Iterator[tuple[str, bytes]]:
         record = self._read(cluster)
-        yield from self._installation(cluster, record).logs(record)
+        if record.role in ("submitter", "reader"):
+            raise forbidden(cluster, record.role, "read the output of its servers")
+        if not record.role:  # the others can't log in to its hosts
+            yield from self._installation(cluster, record).logs(record)
         yield from services.logs(self._nomad(cluster))
 
     # destroy
@@ -271,14 +255,14 @@ class NomadProvider(ClusterProvider):
     def _stop_jobs(self, name: str, cluster: NomadCluster, deadline: Deadline) -> None:
         """Stop all jobs in an orderly way; a dead agent's tasks are swept instead."""
         installation = self._installation(name, cluster)
-        nomad = installation.client(cluster)
-        if installation.problem(cluster, nomad):
-            return
+        nomad = installation.client(cluster).within("*")
         try:
+            if installation.problem(cluster, nomad):
+                return
             self.context.say("stopping runs and jobs")
             for job in nomad.jobs():
                 if not job.get("ParameterizedJob"):
-                    nomad.stop(job["ID"])
+                    nomad.within(job.get("Namespace") or "default").stop(job["ID"])
 
             def ended() -> bool:
                 return all(
@@ -308,18 +292,35 @@ class NomadProvider(ClusterProvider):
 
     def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
         cluster = self._read(spec.cluster)
-        nomad = self._nomad(spec.cluster)
+        if cluster.role == "reader":
+            raise forbidden(spec.cluster, cluster.role, "run jobs")
+        nomad = self._runs_nomad(spec.cluster)
         definition = build_definition(submission.job)
-        job = run_job(cluster, cluster.spark, definition)
+        shared = shared_runs.find_job(nomad, submission) if cluster.role else ""
         hdfs = Access(nomad).hdfs()
         try:
             uploads.bring(hdfs, definition, submission)
-            payload = uploads.payload(hdfs, self._directory(spec.cluster), submission)
+            own = definition if shared else None
+            payload = uploads.payload(hdfs, self._directory(spec.cluster), submission, own)
         except WebHdfsError as error:
             raise UnreachableError(
                 f"The program could not be brought into the cluster: {error}",
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
+        parent = shared or self._ensure_job(nomad, cluster, definition)
+        meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
+        if submission.storage.secrets:
+            meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
+        child = nomad.dispatch(parent, payload, meta, submission.run)
+        note = self._run_file(spec.cluster, submission.run)
+        note.parent.mkdir(exist_ok=True)
+        document = {"child": child, "credentials": meta.get("credentials", "")}
+        write_private(note, json.dumps(document))
+        return RunStatus(submission.run, RunState.PENDING)
+
+    def _ensure_job(self, nomad: Nomad, cluster: NomadCluster, definition: Definition) -> str:
+        """Register the job of a definition, unless it is there; its id."""
+        job = run_job(cluster, cluster.spark, definition)
         parent = str(job.variables["job"])
         try:
             registered = not nomad.job(parent).get("Stop")
@@ -327,15 +328,7 @@ class NomadProvider(ClusterProvider):
             registered = False
         if not registered:
             self._register(nomad, job)
-        meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
-        if submission.storage.secrets:
-            meta["credentials"] = vault.put(nomad, parent, submission)
-        child = nomad.dispatch(parent, payload, meta, submission.run)
-        note = self._run_file(spec.cluster, submission.run)
-        note.parent.mkdir(exist_ok=True)
-        document = {"child": child, "credentials": meta.get("credentials", "")}
-        write_private(note, json.dumps(document))
-        return RunStatus(submission.run, RunState.PENDING)
+        return parent
 
     def _child(self, cluster: str, run: str, nomad: Nomad) -> str:
         """The dispatched job of a run, by our note or by asking Nomad for its mark."""
@@ -348,7 +341,7 @@ class NomadProvider(ClusterProvider):
         raise self._unknown_run(cluster, run)
 
     def _run_status(self, cluster: str, run: str) -> RunStatus:
-        nomad = self._nomad(cluster)
+        nomad = self._runs_nomad(cluster)
         try:
             status = run_status(nomad, run, self._child(cluster, run, nomad))
         except NotThereError:
@@ -361,14 +354,14 @@ class NomadProvider(ClusterProvider):
         """Remove a run's credentials, should its driver not have come to it."""
         file = self._run_file(cluster, run)
         note = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        if note.get("credentials"):
+        if note.get("credentials") and self.role(cluster) != "reader":
             nomad.delete_variable(note["credentials"])
             write_private(file, json.dumps({"child": note["child"]}))
 
     def _logs(
         self, cluster: str, run: str, streams: Sequence[LogStream], follow: bool
     ) -> Iterator[LogChunk]:
-        nomad = self._nomad(cluster)
+        nomad = self._runs_nomad(cluster)
         child = self._child(cluster, run, nomad)
         offsets: dict[tuple[str, LogStream], int] = {}
         while True:
@@ -384,11 +377,17 @@ class NomadProvider(ClusterProvider):
                 time.sleep(0.2)
 
     def _cancel(self, cluster: str, run: str) -> None:
-        nomad = self._nomad(cluster)
-        nomad.stop(self._child(cluster, run, nomad))
+        nomad = self._runs_nomad(cluster)
+        child, role = self._child(cluster, run, nomad), self.role(cluster)
+        if role == "reader":
+            raise forbidden(cluster, role, "end runs")
+        if role == "submitter":
+            shared_runs.end_by_signal(nomad, child, run)
+        else:
+            nomad.stop(child)
 
     def _reconcile(self, cluster: str) -> Sequence[RunStatus]:
-        nomad = self._nomad(cluster)
+        nomad = self._runs_nomad(cluster)
         found = []
         for job in nomad.jobs("run-"):
             run = (job.get("Meta") or {}).get("run")

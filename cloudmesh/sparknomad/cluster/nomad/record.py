@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,9 +12,14 @@ from typing import Any
 
 from cloudmesh.sparknomad.processes import ProcessRef, write_private
 
-__all__ = ["HOST", "HostRecord", "NomadCluster"]
+__all__ = ["HOST", "HostRecord", "NomadCluster", "new_gossip_key"]
 
 HOST = "127.0.0.1"
+
+
+def new_gossip_key() -> str:
+    """A key for Nomad's servers among each other."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class NomadCluster:
         gossip_key: of Nomad's servers among each other.
         directory: of the cluster on its hosts.
         firewall: whether its hosts let only each other reach Spark and HDFS.
+        role: of the token, if it is none of management: ``operator``, ``submitter`` or ``reader``.
+        namespace: of Nomad, in which runs are sent from here.
     """
 
     data: str
@@ -102,6 +111,8 @@ class NomadCluster:
     gossip_key: str = ""
     directory: str = ""
     firewall: bool = True
+    role: str = ""
+    namespace: str = "default"
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
+from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
 
@@ -64,7 +65,10 @@ def _unplaced(nomad: Nomad, run: str, job: Mapping[str, Any]) -> RunStatus:
     until = min(ends) / _NANOSECONDS if job.get("Stop") and ends else time.time()
     late = until - job["SubmitTime"] / _NANOSECONDS > limit
     if late and not job.get("Stop"):
-        nomad.stop(job["ID"])
+        try:
+            nomad.stop(job["ID"])
+        except ClusterError:  # a token that may not: it may still begin
+            return RunStatus(run, RunState.PENDING, reason)
     if late:
         given_up = NoResourcesError(limit, reason or "waits for room")
         return RunStatus(run, RunState.FAILED, str(given_up), finished=until)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from cloudmesh.sparknomad.cluster.definition import Definition, run_document
+from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
 from cloudmesh.sparknomad.model import Submission
 
@@ -36,18 +37,24 @@ def bring(hdfs: WebHdfs, definition: Definition, submission: Submission) -> None
             _upload(hdfs, source, f"{_INPUTS}/{place}")
 
 
-def payload(hdfs: WebHdfs, directory: Path, submission: Submission) -> bytes:
+def payload(
+    hdfs: WebHdfs, directory: Path, submission: Submission, definition: Definition | None = None
+) -> bytes:
     """The run's document; large arguments go through HDFS, for Nomad takes 16 KiB.
 
     Args:
         hdfs: the cluster's.
         directory: for a file of large arguments, while it is uploaded.
         submission: the run.
+        definition: of its job, where Nomad's job does not have it.
 
     Raises:
         WebHdfsError: if HDFS does not take the arguments.
+        InputError: if what can't go through HDFS is too large.
     """
     document = run_document(submission, time.time())
+    if definition:
+        document["definition"] = definition.document
     whole = json.dumps(document).encode()
     if len(whole) <= _PAYLOAD_LIMIT:
         return whole
@@ -59,4 +66,11 @@ def payload(hdfs: WebHdfs, directory: Path, submission: Submission) -> bytes:
         _upload(hdfs, file, f"{_ARTIFACTS}/{digest}")
     finally:
         file.unlink(missing_ok=True)
-    return json.dumps({**document, "arguments_sha256": digest}).encode()
+    small = json.dumps({**document, "arguments_sha256": digest}).encode()
+    if len(small) > _PAYLOAD_LIMIT:
+        raise InputError(
+            f"What Nomad is sent of job {submission.job.job!r} has {len(small):,} bytes; at most "
+            f"{_PAYLOAD_LIMIT:,} fit.",
+            hint="Use fewer dependencies, parameters that are staged, or lines of conf.",
+        )
+    return small

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.model import Submission
 
-__all__ = ["DIRECTORY", "put"]
+__all__ = ["DIRECTORY", "directory", "put"]
 
 DIRECTORY = "sparknomad/credentials"
 """Where such Variables lie."""
@@ -18,13 +19,14 @@ DIRECTORY = "sparknomad/credentials"
 _LIMIT = 65_000
 
 
-def put(nomad: Nomad, job: str, submission: Submission) -> str:
+def put(nomad: Nomad, job: str, submission: Submission, *, shared: bool = False) -> str:
     """Write a run's credentials, and let the tasks of its job read and remove them.
 
     Args:
         nomad: the cluster's.
         job: the id of the parameterized job.
         submission: the run.
+        shared: whether the job is one for many, whose tasks have their rights already.
 
     Returns:
         The Variable's path.
@@ -35,14 +37,24 @@ def put(nomad: Nomad, job: str, submission: Submission) -> str:
             f"The credentials of {', '.join(submission.storage.profiles)} have "
             f"{len(text.encode()):,} bytes; at most {_LIMIT:,} fit."
         )
-    own = f"{DIRECTORY}/{_digest(job)}"
-    rules = (
-        'namespace "default" { variables { path "%s/*" { capabilities = ["read", "destroy"] } } }'
-    )
-    nomad.put_policy(f"sparknomad-run-{_digest(job)}", rules % own, job)
-    path = f"{own}/{_digest(submission.run)}"
+    own = directory(job)
+    if shared:
+        # Others may send runs of this job, whose tasks may read what they know the path of.
+        path = f"{own}/{secrets.token_hex(16)}"
+    else:
+        rules = (
+            'namespace "default" { variables { path "%s/*" { capabilities = ["read", "destroy"] }'
+            " } }"
+        )
+        nomad.put_policy(f"sparknomad-run-{_digest(job)}", rules % own, job)
+        path = f"{own}/{_digest(submission.run)}"
     nomad.put_variable(path, {"storage": text})
     return path
+
+
+def directory(job: str) -> str:
+    """Where the Variables of a job's runs lie."""
+    return f"{DIRECTORY}/{_digest(job)}"
 
 
 def _digest(name: str) -> str:

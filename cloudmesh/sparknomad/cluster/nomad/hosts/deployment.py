@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -28,7 +28,7 @@ from cloudmesh.sparknomad.errors import ClusterError, SparknomadError
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
-__all__ = ["Deployment", "firewall_chain"]
+__all__ = ["Deployment", "firewall_chain", "host_files", "mark_of"]
 
 _JOIN_SECONDS = 60.0
 
@@ -36,6 +36,33 @@ _JOIN_SECONDS = 60.0
 def firewall_chain(cluster: NomadCluster) -> str:
     """The name of iptables' chain that belongs to a cluster."""
     return f"SPARKNOMAD-{cluster.identity[:8]}"
+
+
+def host_files(cluster: NomadCluster, host: HostRecord, authority: Authority) -> dict[str, bytes]:
+    """The files of a host's agent, by their paths there.
+
+    Args:
+        cluster: driver, keys, all hosts.
+        host: it.
+        authority: signs its certificate.
+    """
+    place = PurePosixPath(cluster.directory)
+    role = "server" if host.server else "client"
+    signed = authority.issue(f"host-{host.name}", role, [host.address, host.name])
+    configuration = host_configuration(cluster, host, cluster.servers, place)
+    return {
+        f"{place}/agent.json": json.dumps(configuration, indent=1, sort_keys=True).encode(),
+        f"{place}/agent.sh": text("agent").encode(),
+        f"{place}/keeper.sh": text("keeper").encode(),
+        f"{place}/tls/ca.pem": signed.authority.read_bytes(),
+        f"{place}/tls/cert.pem": signed.certificate.read_bytes(),
+        f"{place}/tls/key.pem": signed.key.read_bytes(),
+    }
+
+
+def mark_of(files: Mapping[str, bytes]) -> str:
+    """What tells whether an agent was started with other files."""
+    return hashlib.sha256(b"".join(files[path] for path in sorted(files))).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,7 +114,7 @@ class Deployment:
 
     async def _look(self, reached: Reached) -> dict[str, Facts]:
         """Ask each host what it is, and whether it serves."""
-        asked = script("facts", directory=self.goods.directory, cluster=self.cluster_name)
+        asked = script("facts", directory=self.goods.directory, cluster=self._place.name)
 
         async def look(shell: Shell) -> tuple[Facts, float]:
             before = time.time()
@@ -133,7 +160,7 @@ class Deployment:
         words = script(
             "claim",
             directory=str(self._place.parent),
-            cluster=self.cluster_name,
+            cluster=self._place.name,
             identity=self.cluster.identity,
         )
         await reached.run(words, "claiming it")
@@ -206,36 +233,21 @@ class Deployment:
 
     async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> None:
         cluster = self.cluster.changed(hosts=reached.records)
-        files = {host.name: self._files(cluster, host) for host in hosts}
+        files = {host.name: host_files(cluster, host, self.authority) for host in hosts}
 
         async def start(shell: Shell) -> None:
             contents = files[shell.host.name]
             for path, content in contents.items():
                 await shell.write(path, content)
-            mark = hashlib.sha256(b"".join(contents[path] for path in sorted(contents)))
             started = script(
                 "start",
                 directory=str(self._place.parent),
-                cluster=self.cluster_name,
-                mark=mark.hexdigest(),
+                cluster=self._place.name,
+                mark=mark_of(contents),
             )
             await shell.run(started, name="starting Nomad")
 
         await reached.each(start, only=files)
-
-    def _files(self, cluster: NomadCluster, host: HostRecord) -> dict[str, bytes]:
-        place = self._place
-        role = "server" if host.server else "client"
-        signed = self.authority.issue(f"host-{host.name}", role, [host.address, host.name])
-        configuration = host_configuration(cluster, host, cluster.servers, place)
-        return {
-            f"{place}/agent.json": json.dumps(configuration, indent=1, sort_keys=True).encode(),
-            f"{place}/agent.sh": text("agent").encode(),
-            f"{place}/keeper.sh": text("keeper").encode(),
-            f"{place}/tls/ca.pem": signed.authority.read_bytes(),
-            f"{place}/tls/cert.pem": signed.certificate.read_bytes(),
-            f"{place}/tls/key.pem": signed.key.read_bytes(),
-        }
 
     async def _joined(self, reached: Reached, nomad: Nomad, deadline: Deadline) -> None:
         """Wait until every worker's agent takes work; who does not in time is left out."""

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
@@ -15,12 +16,12 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import AGENT_PORTS, host_c
 from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import Deployment, firewall_chain
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached, enter
+from cloudmesh.sparknomad.cluster.nomad.hosts.rotation import Rotation, rotation_steps
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
 from cloudmesh.sparknomad.cluster.nomad.hosts.spreading import Goods
-from cloudmesh.sparknomad.cluster.nomad.installation import Installation
+from cloudmesh.sparknomad.cluster.nomad.installation import Installation, token_problem
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute.ssh import HostKeys
-from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 from cloudmesh.sparknomad.model import Component, ImageRuntime, PlanStep
 from cloudmesh.sparknomad.packing import pack
 from cloudmesh.sparknomad.processes import write_private
@@ -45,7 +46,11 @@ class Hosts(Installation):
 
     @property
     def _operator(self) -> Certificate:
-        return self._authority.issue("operator", "cli")
+        if self._authority.has_key:
+            return self._authority.issue("operator", "cli")
+        # A token's user has what was given, and nothing to make another with.
+        place = self.directory / "tls"
+        return Certificate(place / "operator.pem", place / "operator-key.pem", place / "ca.pem")
 
     @property
     def _keys(self) -> HostKeys:
@@ -108,6 +113,10 @@ class Hosts(Installation):
 
     def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
         """Give the gateway its certificate: it may run on any host."""
+        self._give_gateway(cluster, nomad)
+        write_private(self.directory / "tls" / "token", cluster.token)
+
+    def _give_gateway(self, cluster: NomadCluster, nomad: Nomad) -> None:
         places = [place for host in cluster.hosts for place in (host.address, host.name)]
         signed = self._authority.issue("gateway", "gateway", places)
         items = {
@@ -116,7 +125,6 @@ class Hosts(Installation):
             "ca": signed.authority.read_text("utf-8"),
         }
         nomad.put_variable("nomad/jobs/gateway", items)
-        write_private(self.directory / "tls" / "token", cluster.token)
 
     # use
 
@@ -133,13 +141,8 @@ class Hosts(Installation):
 
     def problem(self, cluster: NomadCluster, client: Nomad) -> str:
         """Why Nomad does not serve; empty if it does."""
-        try:
-            client.self_info()
-        except UnreachableError:
-            return "none of its servers answers"
-        except ClusterError as error:
-            return error.message
-        return "" if client.leader() else "it has no leader"
+        problem = token_problem(client)
+        return problem or ("" if client.leader() else "it has no leader")
 
     def parts(self, cluster: NomadCluster, problem: str) -> list[Component]:
         """The agents, as Nomad's servers see them."""
@@ -174,6 +177,40 @@ class Hosts(Installation):
         """Not known before the hosts are asked; Nomad tells if there is no room."""
         return None
 
+    # sharing
+
+    def token_files(self, lifetime: timedelta) -> dict[str, str]:
+        """A certificate for the user of a token, and the authority's."""
+        certificate, key = self._authority.sign("cli", lifetime=lifetime)
+        return {
+            "tls/ca.pem": self._authority.certificate.read_text("utf-8"),
+            "tls/operator.pem": certificate,
+            "tls/operator-key.pem": key,
+        }
+
+    def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
+        """What `rotate` would do."""
+        return rotation_steps(cluster, certificates, gossip)
+
+    def rotate(
+        self, cluster: NomadCluster, certificates: bool, gossip: bool, deadline: Deadline
+    ) -> None:
+        """Replace certificates and the key of gossip."""
+        rotation = Rotation(
+            directory=self.directory,
+            authority=self._authority,
+            client=self.client,
+            give_gateway=self._give_gateway,
+            say=self.context.say,
+        )
+
+        async def run() -> None:
+            self.context.say(f"logging in to {len(cluster.hosts)} hosts")
+            async with enter(cluster.hosts, self._keys) as reached:
+                await rotation.run(reached, cluster, certificates, gossip, deadline)
+
+        asyncio.run(run())
+
     # destroy
 
     def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
@@ -189,7 +226,7 @@ class Hosts(Installation):
     async def _remove(self, cluster: NomadCluster) -> list[str]:
         values = {
             "directory": str(PurePosixPath(cluster.directory).parent),
-            "cluster": self.name,
+            "cluster": PurePosixPath(cluster.directory).name,
             "identity": cluster.identity,
         }
         # Every agent first: one that still runs would start elsewhere what is ended here.

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.processes import write_private
 
 if TYPE_CHECKING:
@@ -19,9 +22,12 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["Authority", "Certificate"]
+__all__ = ["LIFETIME", "Authority", "Certificate", "ends", "make_authority"]
 
-_AUTHORITY_DAYS, _DAYS, _EARLIER = 3650, 365, 10
+LIFETIME = timedelta(days=365)
+"""Of certificates, where nothing else is asked for."""
+
+_AUTHORITY_LIFETIME, _EARLIER = timedelta(days=3650), 10
 _REGION = "global"
 
 
@@ -55,65 +61,152 @@ class Authority:
         """The authority's own certificate."""
         return self.directory / "ca.pem"
 
+    @property
+    def has_key(self) -> bool:
+        """Whether it can sign here."""
+        return self._key_file.exists()
+
     def ensure(self) -> None:
         """Make it, unless it is there."""
         if self.certificate.exists() and self._key_file.exists():
             return
-        from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import ec
-
+        if self.certificate.exists():
+            self._signer()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name(f"sparknomad {self.name} CA")
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        built = (
-            _builder(subject, subject, key.public_key(), _AUTHORITY_DAYS)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
-        )
-        _write(self._key_file, key)
-        write_private(self.certificate, _pem(built.sign(key, _hash())))
+        certificate, key = make_authority(self.name)
+        write_private(self._key_file, key)
+        write_private(self.certificate, certificate)
 
-    def issue(self, name: str, role: str, places: Sequence[str] = ()) -> Certificate:
+    def issue(
+        self, name: str, role: str, places: Sequence[str] = (), lifetime: timedelta = LIFETIME
+    ) -> Certificate:
         """A certificate, made if it is not there, ends soon, or is for other places.
 
         Args:
             name: of its files.
             role: ``server``, ``client`` or ``cli``, which Nomad tells apart.
             places: addresses and names by which its holder is reached.
+            lifetime: how long it is good for.
+
+        Raises:
+            ClusterError: if it has to be made, and the authority's key is not here.
         """
+        files = Certificate(
+            self.directory / f"{name}.pem", self.directory / f"{name}-key.pem", self.certificate
+        )
+        if self._serves(files, _alternatives(_names(role, places)), lifetime):
+            return files
+        certificate, key = self.sign(role, places, lifetime)
+        write_private(files.key, key)
+        write_private(files.certificate, certificate)
+        return files
+
+    def sign(
+        self, role: str, places: Sequence[str] = (), lifetime: timedelta = LIFETIME
+    ) -> tuple[str, str]:
+        """A new certificate and its key, as PEM; nothing is written down."""
         from cryptography import x509
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
-        files = Certificate(
-            self.directory / f"{name}.pem", self.directory / f"{name}-key.pem", self.certificate
-        )
-        wanted = _alternatives([f"{role}.{_REGION}.nomad", "localhost", "127.0.0.1", *places])
-        if _serves(files, wanted):
-            return files
-        signer = _read_key(self._key_file)
-        issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes()).subject
+        signer, issuer = self._signer(), self._own()
         key = ec.generate_private_key(ec.SECP256R1())
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
+        subject = _name(f"{role}.{_REGION}.nomad")
         built = (
-            _builder(_name(f"{role}.{_REGION}.nomad"), issuer, key.public_key(), _DAYS)
+            _builder(subject, issuer.subject, key.public_key(), lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-            .add_extension(wanted, critical=False)
+            .add_extension(_alternatives(_names(role, places)), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
                 critical=False,
             )
         )
-        _write(files.key, key)
-        write_private(files.certificate, _pem(built.sign(signer, _hash())))
-        return files
+        return _pem(built.sign(signer, _hash())), _key_text(key)
+
+    def _own(self) -> x509.Certificate:
+        """The certificate of the key that signs; while that is rotated, two are trusted."""
+        from cryptography import x509
+
+        found = x509.load_pem_x509_certificates(self.certificate.read_bytes())
+        if self.has_key:
+            own = self._signer().public_key()
+            found = [each for each in found if each.public_key() == own] or found
+        return found[0]
+
+    def _signer(self) -> ec.EllipticCurvePrivateKey:
+        try:
+            return _read_key(self._key_file)
+        except FileNotFoundError:
+            raise ClusterError(
+                f"The key of the authority of cluster {self.name!r} is not on this machine: "
+                f"{self._key_file}",
+                hint="Import the bundle of an operator (`cluster export` where the key is, "
+                "`cluster import` here).",
+            ) from None
+
+    def _serves(
+        self, files: Certificate, wanted: x509.SubjectAlternativeName, lifetime: timedelta
+    ) -> bool:
+        from cryptography import x509
+
+        if not (files.certificate.exists() and files.key.exists()):
+            return False
+        found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+        return names == wanted and left > lifetime / 4 and _signed_by(found, self._own())
+
+
+def make_authority(name: str) -> tuple[str, str]:
+    """The certificate and the key of a new authority, as PEM.
+
+    Args:
+        name: of the cluster.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    # Two authorities of one cluster have names of their own, or the old one's would be tried
+    # for what the new one has signed.
+    subject = _name(f"sparknomad {name} CA {secrets.token_hex(4)}")
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    built = (
+        _builder(subject, subject, key.public_key(), _AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return _pem(built.sign(key, _hash())), _key_text(key)
+
+
+def ends(certificate: Path) -> datetime.datetime | None:
+    """When a certificate ends, or ``None`` if there is none."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found.not_valid_after_utc
+
+
+def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _names(role: str, places: Sequence[str]) -> list[str]:
+    return [f"{role}.{_REGION}.nomad", "localhost", "127.0.0.1", *places]
 
 
 def _hash() -> hashes.SHA256:
@@ -142,7 +235,7 @@ def _alternatives(places: Sequence[str]) -> x509.SubjectAlternativeName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     from cryptography import x509
 
@@ -154,29 +247,17 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=_EARLIER))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_before(now - timedelta(minutes=_EARLIER))
+        .not_valid_after(now + lifetime)
     )
 
 
-def _serves(files: Certificate, wanted: x509.SubjectAlternativeName) -> bool:
-    from cryptography import x509
-
-    if not (files.certificate.exists() and files.key.exists()):
-        return False
-    found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return names == wanted and left > datetime.timedelta(days=_DAYS / 4)
-
-
-def _write(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def _key_text(key: ec.EllipticCurvePrivateKey) -> str:
     from cryptography.hazmat.primitives import serialization
 
     form = serialization.PrivateFormat.PKCS8
     none = serialization.NoEncryption()
-    text = key.private_bytes(serialization.Encoding.PEM, form, none)
-    write_private(path, text.decode())
+    return key.private_bytes(serialization.Encoding.PEM, form, none).decode()
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -31,7 +31,13 @@ variable "job" {
 }
 
 variable "definition" {
-  description = "The job's definition, as base64 of JSON."
+  description = "The job's definition, as base64 of JSON; without one, each dispatch brings its own."
+  default     = ""
+}
+
+variable "namespace" {
+  description = "Nomad's namespace."
+  default     = "default"
 }
 
 variable "driver_memory_mb" {
@@ -71,6 +77,8 @@ job "job" {
   id   = var.job
   name = var.job
   type = "batch"
+
+  namespace = var.namespace
 
   parameterized {
     payload       = "required"

@@ -1,0 +1,132 @@
+"""What Nomad lets a token do, by its role: ACL policies with nothing more than is needed. Pure.
+
+A token of management may do all. The others see one namespace of Nomad, where their runs are,
+and of the cluster's own namespace only where its servers are.
+https://developer.hashicorp.com/nomad/docs/other-specifications/acl-policy
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad.vault import DIRECTORY
+from cloudmesh.sparknomad.errors import ForbiddenError, InputError
+from cloudmesh.sparknomad.specs import ROLES
+
+__all__ = [
+    "CLUSTER_NAMESPACE",
+    "ROLES",
+    "RUN_POLICY",
+    "check",
+    "forbidden",
+    "policy_name",
+    "policy_rules",
+    "role_of",
+    "run_rules",
+]
+
+CLUSTER_NAMESPACE = "default"
+"""Where the cluster's own jobs are, and the runs of who deployed it."""
+
+RUN_POLICY = "sparknomad-runs-"
+"""The beginning of the names of policies that tasks of runs have."""
+
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")
+
+_SEES = 'namespace "default" { capabilities = ["read-job"] }\nnode { policy = "read" }\n'
+
+_RULES = {
+    "operator": (
+        'namespace "*" {\n  policy = "write"\n'
+        '  variables { path "*" { capabilities = ["write", "read", "list", "destroy"] } }\n}\n'
+        'node { policy = "write" }\nagent { policy = "read" }\noperator { policy = "read" }\n'
+    ),
+    # To end a run is to send its driver a signal: stopping a job would need submit-job.
+    "submitter": (
+        f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "dispatch-job", '
+        '"read-logs", "read-fs", "alloc-lifecycle"]\n'
+        f'  variables {{ path "{DIRECTORY}/*" {{ capabilities = ["write", "destroy"] }} }}\n}}\n'
+    ),
+    "reader": (
+        f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "read-logs", '
+        '"read-fs"]\n}\n'
+    ),
+}
+
+
+def check(role: str, namespace: str) -> None:
+    """Refuse what is no role, and namespaces that would give more than the role.
+
+    Raises:
+        InputError: with what is allowed.
+    """
+    if role not in ROLES:
+        raise InputError(f"--role={role}: must be one of {', '.join(ROLES)}.")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InputError(
+            f"--namespace={namespace}: must be 1 to 40 lower-case letters, digits or '-', "
+            "beginning and ending with a letter or digit."
+        )
+    if namespace == CLUSTER_NAMESPACE and role != "reader":
+        raise InputError(
+            f"--namespace={namespace}: the cluster's own servers are there; only a reader may "
+            "be let in.",
+            hint="Choose another name, such as that of the team; it is made if it is not there.",
+        )
+
+
+def policy_name(role: str, namespace: str) -> str:
+    """The name of a role's policy in a namespace."""
+    return f"sparknomad-{role}-{namespace}"
+
+
+def policy_rules(role: str, namespace: str) -> str:
+    """The policy of a role, as HCL."""
+    return _RULES[role].replace('"@"', f'"{namespace}"')
+
+
+def run_rules(namespace: str, credentials: str) -> str:
+    """What the tasks of a namespace's runs may do.
+
+    Args:
+        namespace: of the runs.
+        credentials: the directory of Variables that hold credentials of their storages.
+    """
+    return (
+        'namespace "default" { capabilities = ["read-job"] }\n'
+        f'namespace "{namespace}" {{\n  variables {{ path "{credentials}/*" '
+        '{ capabilities = ["read", "destroy"] } }\n}\n'
+    )
+
+
+def role_of(token: Mapping[str, Any]) -> tuple[str, str]:
+    """The role of a token and its namespace, both empty if it is none of ours."""
+    if token.get("Type") == "management":
+        return "management", "*"
+    for name in token.get("Policies") or ():
+        if found := _POLICY.fullmatch(name):
+            return found[1], found[2] or ""
+    return "", ""
+
+
+def forbidden(name: str, role: str, what: str) -> ForbiddenError:
+    """The error for what a role may not do.
+
+    Args:
+        name: of the cluster.
+        role: of the token that is here.
+        what: was asked, in words such as ``deploy it``.
+    """
+    may = {
+        "operator": "run jobs, scale it, and see everything",
+        "submitter": "run jobs, and see and end the runs of its namespace",
+        "reader": "see the cluster, and the runs of its namespace",
+    }[role]
+    return ForbiddenError(
+        f"This machine has a {role}'s token for cluster {name!r}; it may not {what}.",
+        hint=f"It may {may}. Ask who deployed the cluster, or import their bundle "
+        "(`cluster export` there).",
+    )

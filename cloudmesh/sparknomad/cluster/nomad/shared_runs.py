@@ -1,0 +1,92 @@
+"""Runs of who may dispatch, but not register jobs: by jobs that bring their own definition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.nomad import agent, vault
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.plans import hcl_variables, shared_jobs
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.roles import CLUSTER_NAMESPACE, RUN_POLICY, run_rules
+from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
+from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.waiting import Deadline
+
+__all__ = ["NOTE", "end_by_signal", "find_job", "namespaces", "prepare_namespace"]
+
+NOTE = "runs of a sparknomad cluster"
+"""By which our namespaces are known."""
+
+_ID = re.compile(r"run-any-(\d+)g-.*")
+
+
+def namespaces(nomad: Nomad) -> list[str]:
+    """The namespaces that were made for runs."""
+    return [each["Name"] for each in nomad.namespaces() if each.get("Description") == NOTE]
+
+
+def prepare_namespace(
+    nomad: Nomad, cluster: NomadCluster, namespace: str, deadline: Deadline
+) -> None:
+    """Let runs be dispatched in a namespace; again after the image has changed."""
+    if namespace == CLUSTER_NAMESPACE:
+        return
+    nomad.put_namespace(namespace, NOTE)
+    inside = nomad.within(namespace)
+    agent.put_secret(inside, cluster, deadline)
+    wanted = shared_jobs(cluster, cluster.spark, namespace)
+    for job in wanted:
+        name = str(job.variables["job"])
+        rules = run_rules(namespace, vault.directory(name))
+        inside.put_policy(f"{RUN_POLICY}{namespace}-{name}", rules, name)
+        inside.register(inside.parse(job.hcl, hcl_variables(job.variables)))
+    kept = {str(job.variables["job"]) for job in wanted}
+    for old in inside.jobs("run-any-"):
+        if old.get("ParameterizedJob") and old["ID"] not in kept and not old.get("Stop"):
+            inside.stop(old["ID"])
+
+
+def find_job(nomad: Nomad, submission: Submission) -> str:
+    """The smallest job that has room for a run's driver.
+
+    Raises:
+        NotFoundError: if there is none in the namespace.
+        InputError: if none is large enough.
+    """
+    wanted = submission.job.resources.driver.memory
+    sizes: dict[int, Mapping[str, Any]] = {}
+    for job in nomad.jobs("run-any-"):
+        found = _ID.fullmatch(job["ID"])
+        if found and job.get("ParameterizedJob") and not job.get("Stop"):
+            sizes[int(found[1])] = job
+    if not sizes:
+        raise NotFoundError(
+            f"Namespace {nomad.namespace!r} has no job for runs any more.",
+            hint="Ask who deployed the cluster to deploy it again.",
+        )
+    fitting = [size for size in sizes if size * 1024**3 >= wanted]
+    if not fitting:
+        raise InputError(
+            f"resources.driver.memory: {wanted // 1024**2}m: a token's runs have room for at "
+            f"most {max(sizes)}g."
+        )
+    return str(sizes[min(fitting)]["ID"])
+
+
+def end_by_signal(nomad: Nomad, child: str, run: str) -> None:
+    """End a run as its driver ends it when it is told to: a token may not stop jobs.
+
+    Raises:
+        ForbiddenError: if it has not begun.
+    """
+    begun = [one for one in nomad.allocations(child) if one["ClientStatus"] == "running"]
+    if not begun:
+        raise ForbiddenError(
+            f"Run {run!r} waits for room; a submitter's token can only end runs that have begun.",
+            hint="Try again when it has begun, or ask an operator. Its queue timeout ends it too.",
+        )
+    for allocation in begun:
+        nomad.signal(allocation["ID"], "SIGTERM")
