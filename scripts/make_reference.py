@@ -62,6 +62,19 @@ ANSWERS: Mapping[tuple[str, str], str] = {
     ("image", "save"): "An object with `image` (string) and `path` (string).",
     ("image", "remove"): "No JSON: only the exit code tells.",
     ("job", "remove"): "No JSON: only the exit code tells.",
+    ("cluster", "token"): (
+        "`create`: an object with `accessor`, `secret` (null with a bundle), `role`, `namespace`, "
+        "`label`, `expires`, `address` and `bundle`; `list`: an array of objects with `accessor`, "
+        "`role`, `namespace`, `label`, `created` and `expires`; `revoke`: an object with "
+        "`accessor` and `state` (`revoked`)."
+    ),
+    ("cluster", "export"): "An object with `cluster` and `bundle` (the path).",
+    ("cluster", "import"): "An object with `cluster`, `role` and `may` (in words).",
+    ("cluster", "forget"): "An object with `cluster` and `state` (`forgotten`).",
+    ("cluster", "rotate"): (
+        "An object with `cluster`, `certificates` and `gossip` (booleans), and `useless_bundles`, "
+        "an array of tokens as `cluster token list` shows them."
+    ),
     ("storage", "profile"): (
         "`add` and `show`: an object, [StorageProfile](specs.md#storageprofile), its secrets "
         "hidden; `list`: an array of them; `remove`: an object with `profile` (string)."
@@ -86,7 +99,7 @@ ANSWERS: Mapping[tuple[str, str], str] = {
     ("job", "logs"): "An object with `stdout` and `stderr`, each one text.",
     ("job", "report"): "An object with `run`, `state` and the fields of a [report](#report).",
 }
-PLANNED = (("cluster", "deploy"), ("image", "build"), ("job", "run"))
+PLANNED = (("cluster", "deploy"), ("cluster", "rotate"), ("image", "build"), ("job", "run"))
 """Commands that answer with a Plan when they are given --dry-run."""
 
 # Fields that their dataclass's docstring does not tell about.

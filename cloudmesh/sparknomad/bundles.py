@@ -197,7 +197,7 @@ def _content(path: Path) -> bytes:
             f"{path}: is no bundle of a cluster.",
             hint="`cluster export` and `cluster token create --bundle` write bundles.",
         )
-    if not content.startswith(_MAGIC):
+    if not content.startswith(_MAGIC) and not _MAGIC.startswith(content):
         raise InputError(
             f"{path}: is a bundle of a version that this sparknomad does not know.",
             hint="Install the version that wrote it, or a newer one.",

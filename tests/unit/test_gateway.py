@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import posixpath
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -54,7 +56,7 @@ class Hadoop(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         if "noredirect=true" in self.path:
-            path = self.path.replace("noredirect=true", "at=datanode")
+            path = self.path.replace("noredirect=true", "createflag=datanode")
             self.reply({"Location": f"http://127.0.0.1:{self.server.server_port}{path}"})
             return
         self.server.written.append((self.path, body))  # type: ignore[attr-defined]
@@ -124,7 +126,7 @@ def test_a_file_is_written_by_way_of_the_gateway(lab: Lab) -> None:
     path, body = lab.written[-1]
     assert body == b"content"
     assert path.startswith("/webhdfs/v1/sparknomad/artifacts/a%20b.part?")
-    assert "user.name=spark" in path and "at=datanode" in path
+    assert "user.name=spark" in path and "createflag=datanode" in path
 
 
 def test_the_token_stays_here_and_the_user_is_sparks(lab: Lab) -> None:
@@ -174,10 +176,57 @@ def test_whoever_has_no_certificate_of_ours_is_not_heard(lab: Lab, tmp_path: Pat
         connection.close()
 
 
-@given(st.sampled_from(["reader", ""]), st.sampled_from(["PUT", "POST", "DELETE"]), st.text())
-def test_a_reader_never_writes(kind: str, method: str, path: str) -> None:
-    assert not Rights(kind).allow(method, path)
-    assert not Rights(kind).allow(method, f"/webhdfs/v1/sparknomad/inputs/{path}")
+OPERATIONS = ["CREATE", "MKDIRS", "RENAME", "DELETE", "APPEND", "CONCAT", "TRUNCATE", "SETOWNER"]
+NAMES = st.text(st.sampled_from(list("a.%/;2eE5\\x")), max_size=12)
+
+
+@given(
+    st.sampled_from(["reader", ""]),
+    st.sampled_from(["PUT", "POST", "DELETE"]),
+    NAMES,
+    st.sampled_from(OPERATIONS),
+)
+def test_a_reader_never_writes(kind: str, method: str, path: str, operation: str) -> None:
+    for place in ("", "/webhdfs/v1/sparknomad/inputs/", "/webhdfs/v1/"):
+        assert not Rights(kind).allow(method, f"{place}{path}?op={operation}")
+
+
+@given(NAMES, st.sampled_from(OPERATIONS), st.sampled_from(["PUT", "POST", "DELETE"]))
+def test_a_submitter_never_gets_out_of_its_directories(
+    name: str, operation: str, method: str
+) -> None:
+    target = f"/webhdfs/v1/sparknomad/inputs/{name}?op={operation}&overwrite=false"
+    if not Rights("submitter").allow(method, target):
+        return
+    path = urlsplit(target).path
+    for _ in range(4):  # however often a server behind decodes it
+        assert posixpath.normpath(path).startswith("/webhdfs/v1/sparknomad/inputs"), path
+        assert ";" not in urlsplit(target).path and "\\" not in path
+        path = unquote(path)
+
+
+@given(NAMES)
+def test_a_renamed_file_stays_within(name: str) -> None:
+    query = urlencode({"op": "RENAME", "destination": f"/sparknomad/inputs/{name}"})
+    if Rights("submitter").allow("PUT", f"/webhdfs/v1/sparknomad/inputs/x.part?{query}"):
+        place = posixpath.normpath(f"/sparknomad/inputs/{name}")
+        assert place.startswith("/sparknomad/inputs/")
+
+
+@pytest.mark.parametrize(
+    ("policies", "kind"),
+    [
+        (["sparknomad-reader"], "reader"),
+        (["sparknomad-reader-team-a", "other"], "reader"),
+        (["sparknomad-reader-a", "sparknomad-submitter-b"], "submitter"),
+        (["sparknomad-operator-runs"], "operator"),
+        (["sparknomad-operatorx"], ""),
+        (["xsparknomad-operator"], ""),
+        (["sparknomad-runs-team-a"], ""),
+    ],
+)
+def test_the_kind_of_a_token_is_that_of_its_policy(policies: list[str], kind: str) -> None:
+    assert rights_of({"Type": "client", "Policies": policies}).kind == kind
 
 
 def test_a_token_of_no_policy_of_ours_has_no_rights() -> None:

@@ -236,7 +236,7 @@ def test_only_servers_have_the_key_of_gossip_and_all_talk_tls() -> None:
     assert of_worker["client"]["servers"] == ["10.0.0.1:4647"]
     assert of_worker["client"]["meta"] == {"rack": "1"}
     for document in (of_server, of_worker):
-        assert document["acl"] == {"enabled": True}
+        assert document["acl"]["enabled"] is True
         assert document["tls"]["verify_server_hostname"]
         assert document["tls"]["verify_https_client"]
         assert document["tls"]["http"] and document["tls"]["rpc"]

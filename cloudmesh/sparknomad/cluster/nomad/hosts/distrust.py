@@ -6,7 +6,7 @@ import datetime
 import ssl
 from collections.abc import Iterator
 
-from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate, ends
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate, ends, is_of
 from cloudmesh.sparknomad.errors import TrustError
 
 __all__ = ["explain"]
@@ -62,8 +62,10 @@ def explain(error: object, address: str, shown: Certificate | None) -> None:
             f"({shown.certificate}) ended at {own:%Y-%m-%d %H:%M:%S} UTC.",
             hint=_ROTATE,
         )
+    # An alert of the other side gets lost where it closes the connection at once.
     told = " ".join(str(each) for each in chain).lower()
-    if "alert" in told and ("unknown ca" in told or "bad certificate" in told):
+    unknown = "alert" in told and ("unknown ca" in told or "bad certificate" in told)
+    if unknown or (refused and not is_of(shown)):
         raise TrustError(
             f"The cluster at {address} does not trust the authority of this machine's "
             f"certificate ({shown.certificate}).",

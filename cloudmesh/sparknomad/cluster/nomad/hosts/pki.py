@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["LIFETIME", "Authority", "Certificate", "ends", "make_authority"]
+__all__ = ["LIFETIME", "Authority", "Certificate", "ends", "is_of", "make_authority"]
 
 LIFETIME = timedelta(days=365)
 """Of certificates, where nothing else is asked for."""
@@ -193,6 +193,18 @@ def ends(certificate: Path) -> datetime.datetime | None:
     except (OSError, ValueError):
         return None
     return found.not_valid_after_utc
+
+
+def is_of(shown: Certificate) -> bool:
+    """Whether a certificate is of the authority beside it; also if that can't be told."""
+    from cryptography import x509
+
+    try:
+        own = x509.load_pem_x509_certificate(shown.certificate.read_bytes())
+        known = x509.load_pem_x509_certificates(shown.authority.read_bytes())
+    except (OSError, ValueError):
+        return True
+    return any(_signed_by(own, each) for each in known)
 
 
 def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
