@@ -96,11 +96,9 @@ class NomadProvider(Sharing):
             PlanStep(f"upload {file.path} to the cluster's HDFS as inputs/{file.place}")
             for file in submission.inputs
         ]
-        return [
-            *uploads,
-            PlanStep(f"register Nomad job {job.variables['job']}", job.as_text(), "hcl"),
-            PlanStep("dispatch it", json.dumps(document, indent=2), "json"),
-        ]
+        register = PlanStep(f"register Nomad job {job.variables['job']}", job.as_text(), "hcl")
+        dispatch = PlanStep("dispatch it", json.dumps(document, indent=2), "json")
+        return [*uploads, dispatch] if cluster.role else [*uploads, register, dispatch]
 
     def _driver_limit(self, spec: ClusterSpec) -> int | None:
         offered = self._installation(spec.cluster, self._find(spec.cluster)).memory_mb(spec)
@@ -231,6 +229,8 @@ class NomadProvider(Sharing):
         client = installation.client(cluster)
         problem = installation.problem(cluster, client)
         parts = installation.parts(cluster, problem)
+        if cluster.role and not problem:  # others scale it
+            cluster = cluster.changed(workers=services.wanted_workers(client, cluster.workers))
         return services.cluster_status(name, self.name, cluster, client, parts, problem)
 
     def _cluster_logs(self, cluster: str) -> Iterator[tuple[str, bytes]]:

@@ -125,8 +125,9 @@ def forbidden(name: str, role: str, what: str) -> ForbiddenError:
         "submitter": "run jobs, and see and end the runs of its namespace",
         "reader": "see the cluster, and the runs of its namespace",
     }[role]
+    article = "an" if role == "operator" else "a"
     return ForbiddenError(
-        f"This machine has a {role}'s token for cluster {name!r}; it may not {what}.",
+        f"This machine has {article} {role}'s token for cluster {name!r}; it may not {what}.",
         hint=f"It may {may}. Ask who deployed the cluster, or import their bundle "
         "(`cluster export` there).",
     )

@@ -13,7 +13,7 @@ from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb"]
+__all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb", "wanted_workers"]
 
 _ENDPOINTS = {
     "spark-master": ("Spark master", "spark://{}"),
@@ -56,6 +56,15 @@ def _history_answers(access: Access) -> bool:
         return bool(access.json("spark-history", "/api/v1/version"))
     except (OSError, ValueError):
         return False
+
+
+def wanted_workers(nomad: Nomad, otherwise: int) -> int:
+    """How many workers there should be, as Nomad knows it."""
+    try:
+        groups = nomad.job("spark-worker")["TaskGroups"]
+    except ClusterError:
+        return otherwise
+    return int(groups[0]["Count"]) if groups else otherwise
 
 
 def cluster_status(

@@ -107,13 +107,11 @@ class Sharing(Recorded):
         for_user = cluster.changed(
             data="",
             binary="",
-            rootfs="",
             token=token.secret,
             spark_secret="",
             gossip_key="",
             pid=0,
             created=0.0,
-            conf={},
             hosts=tuple(map(_public, cluster.hosts)),
             role=token.token.role,
             namespace=token.token.namespace,
