@@ -20,6 +20,14 @@ from typing import Any
 import pytest
 import yaml
 from acceptance.conftest import Command, Done, ended
+from acceptance.people import (
+    PASSPHRASE,
+    Person,
+    Team,
+    gets_no_more_of_nomad,
+    gets_no_more_of_the_gateway,
+    words,
+)
 from faulty import faulty
 from lab import Lab, lab
 from needs import require
@@ -273,6 +281,42 @@ def test_a_second_operator_is_told_that_the_hosts_are_taken(
     assert "a cluster of this name was deployed there from elsewhere" in done.err
     other.command("cluster", "destroy", "default", "--force")
     assert rack.command.ok("cluster", "status", "--output=json").json()["state"] == ("running")
+
+
+@pytest.fixture(scope="module")
+def people(rack: Rack, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Person]:
+    """A submitter and a reader, each with a home of their own."""
+    place = tmp_path_factory.mktemp("people")
+    (place / "passphrase").write_text(PASSPHRASE)
+    team = Team(rack, cache, place / "passphrase", place)
+    return {role: team.invite(role, role) for role in ("submitter", "reader")}
+
+
+def test_a_submitter_runs_jobs_and_deploys_nothing(people: dict[str, Person]) -> None:
+    command = people["submitter"].command
+    assert command.ok(*words(command)).out.splitlines()[0] == "     2  be"
+    done = command("cluster", "deploy")
+    assert done.code == 1
+    assert "a submitter's token for cluster 'default'; it may not deploy it" in done.err
+
+
+def test_a_reader_sees_the_cluster_and_runs_nothing(people: dict[str, Person]) -> None:
+    command = people["reader"].command
+    assert command.ok("cluster", "status", "--output=json").json()["state"] == "running"
+    done = command(*words(command))
+    assert done.code == 1
+    assert "a reader's token for cluster 'default'; it may not run jobs" in done.err
+
+
+@pytest.mark.parametrize("role", ["submitter", "reader"])
+def test_nomad_gives_a_role_no_more(rack: Rack, people: dict[str, Person], role: str) -> None:
+    place = people[role].command.home.parent
+    gets_no_more_of_nomad(Team(rack, rack.command.cache, place, place), people[role])
+
+
+def test_the_gateway_gives_a_role_no_more(rack: Rack, people: dict[str, Person]) -> None:
+    place = people["reader"].command.home.parent
+    gets_no_more_of_the_gateway(Team(rack, rack.command.cache, place, place), people)
 
 
 @pytest.mark.slow
