@@ -283,6 +283,8 @@ GATEWAY: list[tuple[str, str, str, int]] = [
     ("submitter", "PUT", f"{HDFS}/inputsx/x?op=MKDIRS", 403),
     ("submitter", "PUT", f"{HDFS}/inputs/x?op=CREATE&overwrite=true&noredirect=true", 403),
     ("submitter", "PUT", f"{HDFS}/inputs/x?op=CREATE&noredirect=true", 403),
+    ("submitter", "POST", f"{HDFS}/inputs/x?op=APPEND", 403),
+    ("submitter", "POST", f"{HDFS}/events/x.part?op=APPEND", 403),
     ("submitter", "PUT", f"{HDFS}/inputs/x?op=SETOWNER&owner=root", 403),
     ("submitter", "PUT", f"{HDFS}/inputs/x?op=SETPERMISSION&permission=777", 403),
     ("submitter", "PUT", f"{HDFS}/inputs/x?op=CREATESYMLINK&destination=/", 403),

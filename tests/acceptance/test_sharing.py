@@ -211,6 +211,25 @@ def test_a_datanode_asks_only_the_name_node_that_it_was_sent_from(
     assert submitter.ask(gateway, "DELETE", f"{HDFS}/inputs/file.part?op=DELETE")[0] == 200
 
 
+def test_a_submitter_brings_new_files_and_replaces_none(submitter: Person) -> None:
+    command = submitter.command
+    (command.home / "big").write_bytes(b"x" * 9_000_000)
+    command.ok("storage", "put", "big", "cluster:inputs/big")
+    command.ok("storage", "get", "cluster:inputs/big", "back")
+    assert (command.home / "back").read_bytes() == b"x" * 9_000_000
+    (command.home / "big").write_bytes(b"y")
+    for words in (
+        ("put", "big", "cluster:inputs/big"),
+        ("put", "big", "cluster:events/big"),
+        ("remove", "cluster:inputs/big"),
+    ):
+        done = command("storage", *words)
+        assert done.code == 1, (words, done)
+    assert command.ok("storage", "info", "cluster:inputs/big", "--output=json").json()["size"] == (
+        9_000_000
+    )
+
+
 # tokens
 
 

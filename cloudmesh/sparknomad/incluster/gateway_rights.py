@@ -136,6 +136,8 @@ class Rights:
             # What is there whole is not written anew: others' runs may read it.
             replaces = query.get("overwrite", "").lower() != "false"
             return query.keys() <= _CREATED and (partial or not replaces)
+        if method == "POST" and operation == "APPEND":
+            return query.keys() <= _CREATED and partial
         if method == "PUT" and operation == "RENAME":
             target = f"/webhdfs/v1{query.get('destination', '')}"
             options = query.get("renameoptions", "NONE").upper()
