@@ -218,13 +218,13 @@ def test_a_submitter_brings_new_files_and_replaces_none(submitter: Person) -> No
     command.ok("storage", "get", "cluster:inputs/big", "back")
     assert (command.home / "back").read_bytes() == b"x" * 9_000_000
     (command.home / "big").write_bytes(b"y")
-    for words in (
+    for refused in (
         ("put", "big", "cluster:inputs/big"),
         ("put", "big", "cluster:events/big"),
         ("remove", "cluster:inputs/big"),
     ):
-        done = command("storage", *words)
-        assert done.code == 1, (words, done)
+        done = command("storage", *refused)
+        assert done.code == 1, (refused, done)
     assert command.ok("storage", "info", "cluster:inputs/big", "--output=json").json()["size"] == (
         9_000_000
     )
