@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cloudmesh.sparknomad import credentials
+from cloudmesh.sparknomad.credentials import Credentials
 from cloudmesh.sparknomad.errors import (
     ConflictError,
     CredentialError,
@@ -16,8 +18,6 @@ from cloudmesh.sparknomad.errors import (
     SpecError,
 )
 from cloudmesh.sparknomad.specfile import build_spec
-from cloudmesh.sparknomad.storage import credentials
-from cloudmesh.sparknomad.storage.credentials import Credentials
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.profiles import Profiles, open_storage
 from cloudmesh.sparknomad.storage.url import parse_url

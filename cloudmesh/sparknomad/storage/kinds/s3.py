@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import configparser
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cloudmesh.sparknomad.storage.credentials import CredentialField
+from cloudmesh.sparknomad.credentials import CredentialField, aws_files
 from cloudmesh.sparknomad.storage.profile import CredentialSource
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
 from cloudmesh.sparknomad.storage.url import StorageURL
@@ -54,23 +52,7 @@ class S3Storage(Storage):
     @classmethod
     def files(cls, profile: str) -> Mapping[str, str]:
         """Read ``~/.aws/credentials``, or what ``AWS_SHARED_CREDENTIALS_FILE`` names."""
-        named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE")
-        path = Path(named).expanduser() if named else Path.home() / ".aws" / "credentials"
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read(path, "utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            return {}
-        section = profile or os.environ.get("AWS_PROFILE") or "default"
-        if not parser.has_section(section):
-            return {}
-        names = {
-            "access_key": "aws_access_key_id",
-            "secret_key": "aws_secret_access_key",
-            "session_token": "aws_session_token",
-        }
-        found = {ours: parser.get(section, theirs, fallback="") for ours, theirs in names.items()}
-        return {name: value for name, value in found.items() if value}
+        return aws_files(profile)
 
     @property
     def _instance(self) -> bool:
