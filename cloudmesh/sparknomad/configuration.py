@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.errors import SpecError
 
-__all__ = ["Configuration", "read_configuration", "storage_section"]
+__all__ = ["Configuration", "compute_section", "read_configuration", "storage_section"]
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,28 @@ def storage_section(path: Path) -> Mapping[str, Any]:
     Raises:
         SpecError: if the section is not what it should be.
     """
-    profiles = _section(path).get("storage")
-    if profiles is None:
+    return _named(path, "storage", "profiles")
+
+
+def compute_section(path: Path) -> Mapping[str, Any]:
+    """The computes in our section, by name, as they are written.
+
+    Args:
+        path: ``cloudmesh.yaml``; it need not exist.
+
+    Raises:
+        SpecError: if the section is not what it should be.
+    """
+    return _named(path, "compute", "computes")
+
+
+def _named(path: Path, key: str, what: str) -> Mapping[str, Any]:
+    found = _section(path).get(key)
+    if found is None:
         return {}
-    if not isinstance(profiles, Mapping) or not all(isinstance(name, str) for name in profiles):
-        raise SpecError(
-            f"{path}: cloudmesh.sparknomad.storage: must be a mapping of names to profiles"
-        )
-    return profiles
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise SpecError(f"{path}: cloudmesh.sparknomad.{key}: must be a mapping of names to {what}")
+    return found
 
 
 def _section(path: Path) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@
     ├── DependencyError             dependency_missing    exit 1    http 424
     ├── DownloadError               download_failed       exit 1    http 502
     ├── ImageError                  image_failed          exit 1    http 500
+    ├── ComputeError                compute_failed        exit 1    http 502
     ├── ClusterError                cluster_failed        exit 1    http 502
     │   ├── UnreachableError        cluster_unreachable   exit 1    http 503
     │   │   └── TrustError          certificate_refused   exit 1    http 503
@@ -31,6 +32,7 @@ from typing import ClassVar
 
 __all__ = [
     "ClusterError",
+    "ComputeError",
     "ConflictError",
     "CredentialError",
     "DependencyError",
@@ -94,7 +96,7 @@ class ParameterError(InputError):
 
 
 class NotFoundError(SparknomadError):
-    """No cluster, image, job or run has the name that was given."""
+    """No cluster, image, job, run, group or compute has the name that was given."""
 
     code = "not_found"
     exit_code = 4
@@ -123,7 +125,7 @@ class StorageError(SparknomadError):
 
 
 class CredentialError(StorageError):
-    """The credentials of a storage are not there, or are refused."""
+    """The credentials of a storage or a cloud are not there, or are refused."""
 
     code = "credentials_missing"
     http_status = 424
@@ -149,6 +151,13 @@ class ImageError(SparknomadError):
     code = "image_failed"
 
 
+class ComputeError(SparknomadError):
+    """A cloud did not do what was asked of its machines."""
+
+    code = "compute_failed"
+    http_status = 502
+
+
 class ClusterError(SparknomadError):
     """A provider could not do what was asked of its cluster."""
 
@@ -170,7 +179,7 @@ class TrustError(UnreachableError):
 
 
 class LeftoverError(ClusterError):
-    """Something of a destroyed cluster is still there; it stays listed."""
+    """Something of a destroyed cluster or group is still there; it stays listed."""
 
     code = "leftovers"
     http_status = 500

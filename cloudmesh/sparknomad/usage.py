@@ -71,6 +71,12 @@ Usage:
   sparknomad storage staged [--cluster=NAME] [options]
   sparknomad storage unstage URL [--cluster=NAME] [--force] [options]
   sparknomad storage evict [--cluster=NAME] [options]
+  sparknomad compute list [COMPUTE] [--all] [options]
+  sparknomad compute create GROUP [--compute=NAME] [--count=N] [--size=SIZE] [--image=IMAGE]
+                            [--timeout=DURATION] [--dry-run] [options]
+  sparknomad compute destroy GROUP [--force] [--timeout=DURATION] [options]
+  sparknomad compute offers [COMPUTE] [--cores=N] [--memory=SIZE] [options]
+  sparknomad compute orphans [--destroy] [--all] [--timeout=DURATION] [options]
   sparknomad completion SHELL
   sparknomad --version
   sparknomad -h | --help
@@ -123,15 +129,24 @@ Storage (URL is PROFILE:path, a plain URL such as s3://bucket/path, or a path of
   stage, staged     Bring inputs into a cluster before a run needs them; show what is there.
   unstage, evict    Remove what was staged of a URL; remove all that is neither pinned nor in use.
 
+Compute (COMPUTE is one in cloudmesh.yaml, where machines come from; GROUP is a name of yours):
+  list              Show the machines that there are, as their clouds say.
+  create            Create a group of machines in a cloud, or complete it.
+  destroy           End a group's machines, and prove that the cloud lists none of them.
+  offers            Show sizes of machines with their prices, the cheapest first.
+  orphans           Find machines that sparknomad created and no group owns; end them.
+
 Options:
   --output=FORMAT       For every command: table, json or yaml [default: table].
   --quiet               For every command: print no progress.
   --spec=SPEC           A YAML file with a cluster's or an image's fields.
   --provider=PROVIDER   What runs the cluster: nomad (default) or local.
   --workers=N           Number of Spark workers (default 2).
-  --cores=N             Cores of each worker (default 1).
-  --memory=SIZE         Memory that each worker offers, such as 2g (default 2g).
-  --image=IMAGE         Name of the image to run (default: default).
+  --cores=N             Cores of each worker (default 1); for `compute offers`: at least so many.
+  --memory=SIZE         Memory that each worker offers, such as 2g (default 2g); for `compute
+                        offers`: at least so much.
+  --image=IMAGE         Name of the image to run (default: default); for `compute create`: what
+                        machines boot from, as the cloud names it.
   --driver=DRIVER       Nomad's task driver: auto, docker, exec or raw_exec (default auto).
   --min-workers=N       Go on without hosts that fail if so many workers are left.
   --accept-host-keys    Trust the SSH keys of hosts that were never met before.
@@ -155,7 +170,12 @@ Options:
   --pin                 Keep it in the cluster until it is unstaged.
   --ttl=DURATION        Let what is staged go so long after its last use, such as 7d; let a token
                         end so long after it was made.
-  --force               Also while runs are not finished.
+  --force               Also while runs are not finished, or a cluster has the machines.
+  --compute=NAME        The compute to create machines in; the group's own if it is there.
+  --count=N             How many machines the group is to have (default 1).
+  --size=SIZE           Of each machine, as the cloud names it; `compute offers` shows them.
+  --all                 Also machines that were created from elsewhere.
+  --destroy             End them.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.
   --requirements=REQS   A file of Python requirements, as pip reads it.
@@ -195,5 +215,6 @@ Examples:
   cms sparknomad job run wordcount.py --param input=README.md --cluster=local
   cms sparknomad job runs --state=failed --output=json
   cms sparknomad storage profile add aws --url=s3://bucket/data/ --credentials=environment
+  cms sparknomad compute create workers --compute=aws --count=4 --size=m7i.xlarge
   cms sparknomad job run delays --param input=aws:flights.csv --param output=azure:delays/
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -55,6 +55,7 @@ class ProviderContext:
         say: shows one line of progress to the user.
         configuration: what the user has set for all commands.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint.
+        is_gone: whether a host is proven not to exist any more, by the labels that it has.
     """
 
     clusters: Path
@@ -62,6 +63,7 @@ class ProviderContext:
     say: Callable[[str], None]
     configuration: Configuration = field(default_factory=Configuration)
     accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
+    is_gone: Callable[[Mapping[str, str]], bool] = lambda labels: False
 
 
 class ClusterProvider(Shareable, ABC):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cloudmesh.sparknomad.commands import (
     cluster_commands,
+    compute_commands,
     image_commands,
     job_commands,
     machine_commands,
@@ -22,6 +23,7 @@ _GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
     "storage": storage_commands.VERBS,
+    "compute": compute_commands.VERBS,
 }
 
 COMMANDS: dict[tuple[str, str], Callable[[Arguments], int]] = {

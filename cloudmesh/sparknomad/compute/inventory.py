@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from cloudmesh.sparknomad.errors import SpecError
 from cloudmesh.sparknomad.spec_hosts import HostSpec, Role
 
-__all__ = ["Host", "expand", "roles"]
+__all__ = ["Host", "expand", "named_hosts", "roles"]
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,27 @@ def expand(specs: Sequence[HostSpec], servers: int) -> list[Host]:
     Raises:
         SpecError: if a range can't be read, a host stands there twice, or roles don't fit.
     """
-    found: list[Host] = []
-    wanted: list[Role] = []
-    for spec in specs:
-        for host in _hosts(spec):
-            found.append(host)
-            wanted.append(spec.role)
+    wanted = [spec.role for spec in specs for _ in _hosts(spec)]
+    return roles(named_hosts(specs), wanted, servers)
+
+
+def named_hosts(specs: Sequence[HostSpec]) -> list[Host]:
+    """All hosts that some entries stand for.
+
+    Raises:
+        SpecError: if a range can't be read, or a host stands there twice.
+    """
+    found = [host for spec in specs for host in _hosts(spec)]
     names = [host.name for host in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SpecError(f"hosts: {', '.join(twice)}: named twice")
-    return roles(found, wanted, servers)
+    return found
 
 
 def _hosts(spec: HostSpec) -> list[Host]:
+    if not spec.host:
+        raise SpecError(f"hosts: compute: {spec.compute!r}: its machines were not asked for")
     names = _range("host", spec.host)
     addresses = _range("address", spec.address) if spec.address else [""] * len(names)
     if len(addresses) != len(names):

@@ -24,7 +24,8 @@ from cloudmesh.sparknomad.model import (
     Runtime,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec
-from cloudmesh.sparknomad.verbs.core import LOCAL, Core
+from cloudmesh.sparknomad.verbs.computes import ComputeVerbs
+from cloudmesh.sparknomad.verbs.core import LOCAL
 
 __all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "ClusterVerbs"]
 
@@ -32,7 +33,7 @@ DEPLOY_SECONDS = 600.0
 DESTROY_SECONDS = 120.0
 
 
-class ClusterVerbs(Core):
+class ClusterVerbs(ComputeVerbs):
     """Deploying, looking at, changing and destroying clusters."""
 
     def _runtime(self, provider: ClusterProvider, spec: ClusterSpec) -> Runtime | None:
@@ -55,7 +56,7 @@ class ClusterVerbs(Core):
         provider = self._provider(spec.provider)
         needs_image = provider.runtime is ImageRuntime
         runtime = self._images().planned(spec.image, spec.driver) if needs_image else None
-        return provider.plan(spec, runtime)
+        return provider.plan(self._planned_machines(spec), runtime)
 
     def cluster_deploy(
         self, spec: ClusterSpec, *, timeout: float = DEPLOY_SECONDS
@@ -76,7 +77,8 @@ class ClusterVerbs(Core):
         provider.check_allowed(spec.cluster, "deploy it")
         runtime = self._runtime(provider, spec)
         self.store.put_cluster(spec, ClusterState.DEPLOYING)
-        status = provider.deploy(spec, runtime, timeout=timeout)
+        machines = self._with_machines(spec, create=True, timeout=timeout)
+        status = provider.deploy(machines, runtime, timeout=timeout)
         self.store.put_cluster(spec, status.state)
         return status
 
@@ -111,7 +113,8 @@ class ClusterVerbs(Core):
         if not 1 <= workers <= 1000:
             raise InputError(f"workers: {workers}: must be 1 to 1000")
         spec = dataclasses.replace(record.spec, workers=workers)
-        status = self._provider(record.provider).scale(spec, timeout=timeout)
+        machines = self._with_machines(spec, create=False, timeout=timeout)
+        status = self._provider(record.provider).scale(machines, timeout=timeout)
         self.store.put_cluster(spec, status.state)
         return status
 

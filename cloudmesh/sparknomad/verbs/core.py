@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider, ProviderContext
@@ -63,10 +64,19 @@ class Core:
             clusters = self.paths.home / "clusters"
             clusters.mkdir(mode=0o700, exist_ok=True)
             context = ProviderContext(
-                clusters, self.paths.cache, self.say, self.configuration, self.accept_host_key
+                clusters,
+                self.paths.cache,
+                self.say,
+                self.configuration,
+                self.accept_host_key,
+                self._is_gone,
             )
             self._providers[name] = make_provider(name, context)
         return self._providers[name]
+
+    @abstractmethod
+    def _is_gone(self, labels: Mapping[str, str]) -> bool:
+        """Whether a host is proven not to exist any more, by the labels that it was given."""
 
     def _cluster(self, name: str) -> ClusterRecord:
         record = self.store.find_cluster(name)

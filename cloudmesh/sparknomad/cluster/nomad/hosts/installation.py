@@ -235,7 +235,11 @@ class Hosts(Installation):
         async with enter(cluster.hosts, self._keys) as reached:
             await reached.run(stop, "stopping its agent", timeout=_REMOVE_SECONDS)
             told = await reached.run(remove, "removing it", timeout=_REMOVE_SECONDS)
-        left = [f"host {host.name}: {host.problem}" for host in reached.records if host.problem]
+        left = [
+            f"host {host.name}: {host.problem}"
+            for host in reached.records
+            if host.problem and not self.context.is_gone(host.labels)
+        ]
         for name, words in told.items():
             left += [f"host {name}: {line}" for line in words.splitlines() if line.strip()]
         return left
