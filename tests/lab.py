@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 __all__ = ["Lab", "LabHost", "lab"]
 
@@ -41,6 +42,7 @@ class LabHost:
     name: str
     address: str
     process: subprocess.Popen[bytes] | None = None
+    own: ClassVar[tuple[str, ...]] = _OWN
 
     @property
     def namespace(self) -> str:
@@ -61,7 +63,7 @@ class LabHost:
         shutil.rmtree(self.directory / "run", ignore_errors=True)
         (self.directory / "run" / "sshd").mkdir(parents=True)
         script = [f"hostname {self.name}"]
-        for part in _OWN:
+        for part in self.own:
             own = self.directory / part
             own.mkdir(parents=True, exist_ok=True)
             Path("/", part).mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ class LabHost:
             _do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         (self.directory / "sshd_config").write_text(
             f"HostKey {key}\n"
-            f"AuthorizedKeysFile {self.lab.key}.pub\n"
+            f"AuthorizedKeysFile {self.authorized}\n"
             "StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n"
             "PasswordAuthentication no\nPidFile none\nMaxSessions 100\nMaxStartups 100\n"
             "Subsystem sftp internal-sftp\n"
@@ -124,6 +126,11 @@ class LabHost:
             time.sleep(0.01)
 
     @property
+    def authorized(self) -> str:
+        """The file with the keys that may log in."""
+        return f"{self.lab.key}.pub"
+
+    @property
     def known_host(self) -> str:
         """Its public host key."""
         return (self.directory / "host_key.pub").read_text().rsplit(" ", 1)[0].strip()
@@ -148,12 +155,18 @@ class Lab:
 
     def add(self, name: str) -> LabHost:
         """Add a host and switch it on."""
-        number = len(self.hosts) + 2
-        host = LabHost(self, name, f"{self.subnet}.{number}")
+        host = LabHost(self, name, f"{self.subnet}.{len(self.hosts) + 2}")
+        self.hosts.append(host)
+        self.connect(host)
+        host.boot()
+        return host
+
+    def connect(self, host: LabHost) -> None:
+        """Give a host its place in the network."""
         host.directory.mkdir(parents=True)
+        number = host.address.rpartition(".")[2]
         outer, switch = f"{self.prefix}{number}", f"{self.prefix}-sw"
         _do("ip", "netns", "add", host.namespace)
-        self.hosts.append(host)
         inside = ("ip", "-n", host.namespace)
         _do("ip", "link", "add", outer, "netns", switch, "type", "veth", "peer", "eth0",
             "netns", host.namespace)  # fmt: skip
@@ -162,8 +175,6 @@ class Lab:
         _do(*inside, "link", "set", "lo", "up")
         _do(*inside, "link", "set", "eth0", "up")
         _do(*inside, "route", "add", "default", "via", f"{self.subnet}.1")
-        host.boot()
-        return host
 
 
 @contextmanager

@@ -173,12 +173,14 @@ class Groups:
         return group
 
     def forget(self, group: Group) -> None:
-        """Forget a group that is proven gone; that its machines ended is remembered."""
+        """Forget a group that is held and proven gone; that its machines ended is remembered."""
         ended = self.directory / "ended"
         with locked(self.directory / ".ended.lock"), ended.open("a", encoding="utf-8") as stream:
             ended.chmod(0o600)
             stream.writelines(f"{member.id}\n" for member in group.members)
         self._file(group.name).unlink(missing_ok=True)
+        # Only while it is held: who waits for it would hold a file that nobody sees.
+        self._lock(group.name).unlink(missing_ok=True)
 
     def has_ended(self, member: str) -> bool:
         """Whether a machine of a group that was forgotten is proven gone."""

@@ -20,7 +20,7 @@ __all__ = [
     "check_group_name",
 ]
 
-GROUP_PATTERN = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"
+GROUP_PATTERN = r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?"
 """A group's name is part of its machines' names, for which clouds have narrow rules."""
 
 _NAME = re.compile(r"^sn-([0-9a-f]{8})-([a-z][a-z0-9-]*)-([0-9a-f]{12})$")
@@ -32,7 +32,7 @@ def check_group_name(name: str) -> None:
     Raises:
         InputError: with what is allowed.
     """
-    if not re.match(GROUP_PATTERN, name):
+    if not re.fullmatch(GROUP_PATTERN, name):
         raise InputError(
             f"group: {name!r}: a group's name has 1 to 32 lower-case letters, digits or '-', "
             "begins with a letter and ends with a letter or digit"

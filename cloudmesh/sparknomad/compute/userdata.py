@@ -11,6 +11,8 @@ from cloudmesh.sparknomad.errors import SpecError
 
 __all__ = ["public_key", "user_data"]
 
+_MOST = 8192
+
 
 def public_key(spec: ComputeSpec) -> str:
     """The public key that belongs to a compute's private one.
@@ -64,4 +66,11 @@ def user_data(spec: ComputeSpec, key: str) -> str:
         raise SpecError(
             f"compute {spec.name!r}: script: {spec.script!r}: must be a script of a shell"
         )
-    return f"{script}\n# {path.name}\n{own}"
+    whole = f"{script}\n{own}"
+    if len(whole.encode()) > _MOST:
+        raise SpecError(
+            f"compute {spec.name!r}: script: {spec.script!r}: too long by "
+            f"{len(whole.encode()) - _MOST} bytes: clouds take little",
+            hint="Let it fetch the rest from where the machines can reach it.",
+        )
+    return whole
