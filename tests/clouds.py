@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sysconfig
@@ -22,28 +23,34 @@ IMAGE = "ami-12c6146b"
 """One that moto has."""
 
 
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@functools.cache
+def _client(endpoint: str, region: str) -> Any:
+    from botocore.session import Session  # type: ignore[import-untyped]
+
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    return Session().create_client("ec2", region, endpoint_url=endpoint, **keys)
+
+
 @dataclass(frozen=True)
 class Ec2:
     """A running API; it takes any keys."""
 
     endpoint: str
 
-    def client(self, region: str) -> Any:
-        """A client that is not Libcloud's."""
-        from botocore.session import Session  # type: ignore[import-untyped]
-
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-        return Session().create_client("ec2", region, endpoint_url=self.endpoint, **keys)
-
     def machines(self, region: str) -> list[dict[str, Any]]:
-        """Every machine that has not ended."""
-        client = self.client(region)
-        try:
-            told = client.describe_instances()["Reservations"]
-        finally:
-            client.close()
+        """Every machine that has not ended, as a client that is not Libcloud's sees it."""
+        told = _client(self.endpoint, region).describe_instances()["Reservations"]
         found = [machine for each in told for machine in each["Instances"]]
         return [machine for machine in found if machine["State"]["Name"] != "terminated"]
+
+    def reset(self) -> None:
+        """Forget all machines."""
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        with _OPENER.open(request, timeout=20):
+            return
 
     def compute(self, region: str, key: Path, **more: Any) -> dict[str, Any]:
         """What a user writes of it."""
@@ -81,15 +88,16 @@ def ec2(directory: Path) -> Iterator[Ec2]:
         wait_until(lambda: _answers(process, server, directory), "moto", Deadline(60))
         yield server
     finally:
+        for region in ("us-east-1", "eu-west-1"):
+            _client(server.endpoint, region).close()
         process.terminate()
         process.wait(20)
 
 
 def _answers(process: subprocess.Popen[bytes], server: Ec2, directory: Path) -> bool:
     assert process.poll() is None, (directory / "moto.log").read_text()
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{server.endpoint}/moto-api/", timeout=5) as answer:
+        with _OPENER.open(f"{server.endpoint}/moto-api/", timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False

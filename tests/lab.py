@@ -180,7 +180,9 @@ class Lab:
 @contextmanager
 def lab(directory: Path, count: int = 0) -> Iterator[Lab]:
     """Some hosts named ``h1``, ``h2``, …; nothing of them is left afterwards."""
-    number = next(_NUMBERS) % 250
+    taken = _do("ip", "-oneline", "address")
+    free = (number % 250 for number in _NUMBERS)
+    number = next(number for number in free if f" 10.77.{number}.1/" not in taken)
     made = Lab(directory, f"sn{os.getpid() % 100_000:x}{number:x}", f"10.77.{number}")
     switch = f"{made.prefix}-sw"
     _do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made.key)

@@ -64,7 +64,7 @@ class Compute(ABC):
     creates: ClassVar[bool] = True
     """Whether it creates and ends machines; else they are the user's own."""
 
-    poll_seconds: ClassVar[float] = 2.0
+    poll_seconds: ClassVar[float] = 1.0
     """Between two questions while something is waited for."""
 
     def __init__(

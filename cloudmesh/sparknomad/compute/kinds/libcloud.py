@@ -200,9 +200,10 @@ def _driver_class(name: str) -> type[NodeDriver]:
             "Machines of a cloud need Apache Libcloud, which is not installed.",
             hint="pip install 'cloudmesh-sparknomad[libcloud]'",
         ) from error
-    if name not in DRIVERS:
-        near = difflib.get_close_matches(name, DRIVERS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(DRIVERS))}"
+    known = sorted(str(each) for each in DRIVERS)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         raise SpecError(f"driver: {name!r}: Libcloud has no such driver; {remedy}")
     try:
         found: type[NodeDriver] = get_driver(name)
