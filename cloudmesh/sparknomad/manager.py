@@ -8,14 +8,15 @@ from cloudmesh.sparknomad.verbs.checking import CheckingVerbs
 from cloudmesh.sparknomad.verbs.clusters import DEPLOY_SECONDS, DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.core import LOCAL
 from cloudmesh.sparknomad.verbs.images import ImageVerbs
+from cloudmesh.sparknomad.verbs.operating import DRAIN_SECONDS, OperatingVerbs
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.machine import Check, SetupStep
 
-__all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "LOCAL", "Sparknomad"]
+__all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "DRAIN_SECONDS", "LOCAL", "Sparknomad"]
 
 
-class Sparknomad(CheckingVerbs, ImageVerbs):
+class Sparknomad(CheckingVerbs, ImageVerbs, OperatingVerbs):
     """Everything that sparknomad can do.
 
     Args:

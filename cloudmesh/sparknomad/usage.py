@@ -21,7 +21,16 @@ Usage:
   sparknomad cluster status [NAME] [options]
   sparknomad cluster scale NAME N [--timeout=DURATION] [options]
   sparknomad cluster ui [NAME] [options]
-  sparknomad cluster logs [NAME] [options]
+  sparknomad cluster logs [NAME] [HOST] [options]
+  sparknomad cluster diff [NAME] [--spec=SPEC] [--workers=N] [--cores=N] [--memory=SIZE]
+                          [--image=IMAGE] [options]
+  sparknomad cluster add-hosts NAME HOST... [--user=USER] [--port=PORT] [--key=FILE] [--jump=HOST]
+                               [--host-key=KEY] [--role=ROLE] [--workers=N] [--accept-host-keys]
+                               [--timeout=DURATION] [options]
+  sparknomad cluster remove-hosts NAME HOST... [--force] [--timeout=DURATION] [options]
+  sparknomad cluster drain NAME HOST [--undo] [--timeout=DURATION] [options]
+  sparknomad cluster upgrade NAME [--image=IMAGE] [--timeout=DURATION] [options]
+  sparknomad cluster ssh NAME HOST [COMMAND]... [options]
   sparknomad cluster destroy [NAME] [--force] [--timeout=DURATION] [options]
   sparknomad image build [NAME] [--spec=SPEC] [--spark=VERSION] [--base=BASE]
                          [--requirements=REQS] [--variant=VARIANT] [--dry-run] [options]
@@ -76,7 +85,13 @@ Clusters (NAME is `default` unless given):
   list, status      Show clusters; show one with its parts, asked of what runs it.
   scale             Change the number of workers.
   ui                Print the address of every web page.
-  logs              Print the last output of every part.
+  logs              Print the last output of every part, or of all that runs on one host.
+  diff              Show what a deploy would change; exit code 1 if anything, 0 if nothing.
+  add-hosts         Let more hosts be part of a cluster; rack[01-16] stands for sixteen.
+  remove-hosts      Move what runs there, remove all that is there, and forget the hosts.
+  drain             Move what runs on a host, and place nothing there until --undo.
+  upgrade           Bring hosts to a newer image and Nomad, a few at a time.
+  ssh               Log in to a host, or run a command there; after `--`, also its options.
   destroy           End a cluster, its runs and its data, and prove that nothing is left.
 
 Images (the standalone Spark runtime):
@@ -128,7 +143,16 @@ Options:
   --check               Try the storages of the run from every worker first.
   --pin                 Keep it in the cluster until it is unstaged.
   --ttl=DURATION        Let it go so long after its last use, such as 7d.
-  --force               Also while runs are not finished.
+  --force               Also while runs are not finished; `remove-hosts`: also hosts that are off,
+                        and data of which there is no other copy.
+  --undo                Let a drained host take work again.
+  --user=USER           To log in as; user, port, key and jump are those of the cluster's last
+                        host unless given.
+  --port=PORT           Of the SSH servers.
+  --key=FILE            With a private key for SSH.
+  --jump=HOST           To log in by, as user@host:port.
+  --host-key=KEY        The hosts' public key, as in known_hosts.
+  --role=ROLE           What runs on them: any (default), server or worker.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.
   --requirements=REQS   A file of Python requirements, as pip reads it.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import (
     ClusterError,
@@ -25,7 +26,6 @@ from cloudmesh.sparknomad.errors import (
 )
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
-    ClusterState,
     ClusterStatus,
     ClusterStorage,
     LogChunk,
@@ -122,7 +122,7 @@ class ClusterProvider(ABC):
         deadline = Deadline(timeout)
         with self._locked(spec.cluster):
             self._deploy(spec, runtime, deadline)
-            return self._settled(spec.cluster, spec.workers, deadline)
+            return self._settled(spec, deadline)
 
     def status(self, name: str) -> ClusterStatus:
         """The cluster as it is now, asked of what runs it.
@@ -145,7 +145,7 @@ class ClusterProvider(ABC):
         deadline = Deadline(timeout)
         with self._locked(spec.cluster):
             self._scale(spec, deadline)
-            return self._settled(spec.cluster, spec.workers, deadline)
+            return self._settled(spec, deadline)
 
     def destroy(self, name: str, *, timeout: float) -> None:
         """End a cluster with all its runs, and prove that nothing is left.
@@ -256,6 +256,11 @@ class ClusterProvider(ABC):
         self._exists(cluster)
         return self._staged(cluster)
 
+    def hosts(self, cluster: str) -> HostOperations | None:
+        """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
+        self._exists(cluster)
+        return None
+
     # hooks
 
     def _storage(self, cluster: str) -> ClusterStorage | None:
@@ -344,11 +349,12 @@ class ClusterProvider(ABC):
                 hint=f"`cms sparknomad cluster deploy {name}` makes one; `cluster list` lists.",
             )
 
-    def _settled(self, name: str, workers: int, deadline: Deadline) -> ClusterStatus:
+    def _settled(self, spec: ClusterSpec, deadline: Deadline) -> ClusterStatus:
+        name, workers = spec.cluster, spec.workers
+
         def whole() -> ClusterStatus | None:
             status = self._status(name)
-            wanted = status.state is ClusterState.RUNNING and status.workers == workers
-            return status if wanted else None
+            return status if status.serves(spec) else None
 
         try:
             return wait_until(whole, f"cluster {name!r} with {workers} workers", deadline)

@@ -9,6 +9,7 @@ from cloudmesh.sparknomad.commands import (
     image_commands,
     job_commands,
     machine_commands,
+    operating_commands,
     storage_commands,
 )
 from cloudmesh.sparknomad.commands.shared import Arguments
@@ -17,7 +18,7 @@ __all__ = ["COMMANDS"]
 
 _GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     "": machine_commands.VERBS,
-    "cluster": cluster_commands.VERBS,
+    "cluster": {**cluster_commands.VERBS, **operating_commands.VERBS},
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
     "storage": storage_commands.VERBS,

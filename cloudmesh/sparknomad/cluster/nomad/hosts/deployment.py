@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -28,7 +28,7 @@ from cloudmesh.sparknomad.errors import ClusterError, SparknomadError
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
-__all__ = ["Deployment", "firewall_chain"]
+__all__ = ["Deployment", "firewall_chain", "firewall_script"]
 
 _JOIN_SECONDS = 60.0
 
@@ -36,6 +36,16 @@ _JOIN_SECONDS = 60.0
 def firewall_chain(cluster: NomadCluster) -> str:
     """The name of iptables' chain that belongs to a cluster."""
     return f"SPARKNOMAD-{cluster.identity[:8]}"
+
+
+def firewall_script(cluster: NomadCluster, hosts: Sequence[HostRecord]) -> str:
+    """What lets only these hosts reach what tasks serve on one of them."""
+    return script(
+        "firewall",
+        chain=firewall_chain(cluster),
+        hosts=" ".join(host.address for host in hosts),
+        ports=":".join(map(str, HOST_PORTS)),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Deployment:
         client: gives a client of a cluster's Nomad.
         note: writes down what is known, before more is done.
         say: shows one line of progress.
+        rolling: whether agents are changed a few at a time.
     """
 
     spec: ClusterSpec
@@ -59,6 +70,7 @@ class Deployment:
     client: Callable[[NomadCluster], Nomad]
     note: Callable[[NomadCluster], NomadCluster]
     say: Callable[[str], None]
+    rolling: bool = False
 
     async def run(self, reached: Reached, deadline: Deadline) -> NomadCluster:
         """Let all agents run as they should, and wait until they take work.
@@ -149,7 +161,11 @@ class Deployment:
         for host in bad:
             self.say(f"{host.name}: {host.problem}")
         good = sum(host.worker for host in reached.good)
-        lost_server = any(host.server for host in bad)
+        servers = [host for host in hosts if host.server]
+        serving = sum(not host.problem for host in servers)
+        # Without all of them a cluster never begins, without most of them it does not go on.
+        before = any(host.joined for host in servers)
+        lost_server = serving * 2 <= len(servers) if before else serving < len(servers)
         least = self.spec.min_workers
         if bad and (least is None or good < least or lost_server):
             listed = "\n".join(f"  {host.name}: {host.problem}" for host in bad)
@@ -168,9 +184,12 @@ class Deployment:
         servers = [host for host in reached.good if host.server]
         rest = [host for host in reached.good if not host.server]
         self.say(f"starting Nomad on {len(servers)} servers")
-        await self._start(reached, servers)
-        self._judge(reached)
         nomad = self.client(self.cluster.changed(hosts=reached.records))
+        if len(servers) > 1 and any(host.joined for host in servers):
+            await self._start_in_turn(reached, servers, nomad, deadline)
+        else:
+            await self._start(reached, servers)
+        self._judge(reached)
         await asyncio.to_thread(
             wait_until, lambda: bool(nomad.leader()), "Nomad to elect its leader", deadline,
             interval=0.1,
@@ -179,20 +198,36 @@ class Deployment:
         await self._protect(reached)
         if rest:
             self.say(f"starting Nomad on {len(rest)} more hosts")
-            await self._start(reached, rest)
+            size = max(1, len(rest) // 4) if self.rolling else len(rest)
+            for first in range(0, len(rest), size):
+                await self._start(reached, rest[first : first + size])
+                if self.rolling:
+                    await self._joined(reached, nomad, deadline, rest[: first + size])
         await self._joined(reached, nomad, deadline)
         self._judge(reached)
+
+    async def _start_in_turn(
+        self, reached: Reached, servers: list[HostRecord], nomad: Nomad, deadline: Deadline
+    ) -> None:
+        """One server after another, the leader last: most of them serve all the time."""
+        leader = (await asyncio.to_thread(nomad.leader)).rpartition(":")[0]
+        for host in sorted(servers, key=lambda host: host.address == leader):
+            told = await self._start(reached, [host])
+            if "started" not in told.get(host.name, ""):
+                continue
+
+            def serves(name: str = host.name) -> bool:
+                members = nomad.members() if nomad.leader() else {}
+                return members.get(name) == "alive" and nomad.is_voter(name)
+
+            what = f"{host.name} to be one of the servers"
+            await asyncio.to_thread(wait_until, serves, what, deadline, interval=0.5)
 
     async def _protect(self, reached: Reached) -> None:
         """Let only the cluster's hosts reach what its tasks serve."""
         if not self.cluster.firewall:
             return
-        rules = script(
-            "firewall",
-            chain=firewall_chain(self.cluster),
-            hosts=" ".join(host.address for host in reached.good),
-            ports=":".join(map(str, HOST_PORTS)),
-        )
+        rules = firewall_script(self.cluster, [host for host in reached.records if host.address])
         asked = {host.name for host in reached.good}
         done = await reached.run(rules, "setting up the firewall")
         bad = [host for host in reached.records if host.name in asked - done.keys()]
@@ -204,24 +239,36 @@ class Deployment:
                 "network itself keeps others out.",
             )
 
-    async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> None:
+    async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> dict[str, str]:
         cluster = self.cluster.changed(hosts=reached.records)
         files = {host.name: self._files(cluster, host) for host in hosts}
 
-        async def start(shell: Shell) -> None:
+        async def start(shell: Shell) -> str:
             contents = files[shell.host.name]
             for path, content in contents.items():
                 await shell.write(path, content)
-            mark = hashlib.sha256(b"".join(contents[path] for path in sorted(contents)))
             started = script(
                 "start",
                 directory=str(self._place.parent),
                 cluster=self.cluster_name,
-                mark=mark.hexdigest(),
+                mark=self._mark(contents),
             )
-            await shell.run(started, name="starting Nomad")
+            return await shell.run(started, name="starting Nomad")
 
-        await reached.each(start, only=files)
+        return await reached.each(start, only=files)
+
+    def _mark(self, contents: Mapping[str, bytes]) -> str:
+        """Tells whether an agent runs with these files, and with this Nomad."""
+        parts = [contents[path] for path in sorted(contents)]
+        return hashlib.sha256(b"".join([*parts, self.goods.nomad.content.encode()])).hexdigest()
+
+    def marks(self) -> dict[str, str]:
+        """With which mark each host's agent would run; nothing is sent."""
+        return {
+            host.name: self._mark(self._files(self.cluster, host))
+            for host in self.cluster.hosts
+            if host.address
+        }
 
     def _files(self, cluster: NomadCluster, host: HostRecord) -> dict[str, bytes]:
         place = self._place
@@ -237,9 +284,16 @@ class Deployment:
             f"{place}/tls/key.pem": signed.key.read_bytes(),
         }
 
-    async def _joined(self, reached: Reached, nomad: Nomad, deadline: Deadline) -> None:
+    async def _joined(
+        self,
+        reached: Reached,
+        nomad: Nomad,
+        deadline: Deadline,
+        among: Sequence[HostRecord] | None = None,
+    ) -> None:
         """Wait until every worker's agent takes work; who does not in time is left out."""
-        expected = {host.name for host in reached.good if host.worker}
+        names = {host.name for host in (reached.records if among is None else among)}
+        expected = {host.name for host in reached.good if host.worker and host.name in names}
         ready: set[str] = set()
 
         def all_ready() -> bool:
@@ -258,6 +312,8 @@ class Deployment:
             if self.spec.min_workers is None and not ready:
                 raise
         for host in reached.good:
+            if host.name not in names:
+                continue
             joined = not host.worker or host.name in ready
             reached.change(
                 host.name, joined=joined, problem="" if joined else "its agent did not join"
