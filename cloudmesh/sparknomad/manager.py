@@ -24,6 +24,7 @@ class Sparknomad(CheckingVerbs, ImageVerbs, OperatingVerbs):
         say: shows one line of progress to the user.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     def setup(self, *, dry_run: bool = False) -> list[SetupStep]:

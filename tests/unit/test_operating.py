@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import pty
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,13 @@ import pytest
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster, remembered
 from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, wanted_cluster
-from cloudmesh.sparknomad.compute.inventory import expand, names_of, without
+from cloudmesh.sparknomad.compute import ssh
+from cloudmesh.sparknomad.compute.inventory import Host, expand, names_of, without
 from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.paths import Paths
+from cloudmesh.sparknomad.progress import Progress
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ClusterSpec
 
@@ -110,3 +116,46 @@ def test_a_diff_of_a_cluster_that_is_not_there(home: Path) -> None:
     manager = Sparknomad(Paths.from_environment())
     (change,) = manager.cluster_diff(spec_of())
     assert (change.subject, change.after) == ("cluster", "deployed")
+
+
+def test_a_host_that_hangs_is_given_up_when_enough_others_have_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ssh, "_GRACE_SECONDS", 0.2)
+
+    async def do(host: Host) -> str:
+        await asyncio.sleep(60 if host.name == "slow" else 0)
+        if host.name == "bad":
+            raise UnreachableError("bad: is off")
+        return host.name
+
+    hosts = [Host("a"), Host("slow"), Host("bad"), Host("b")]
+    begun = time.monotonic()
+    answers = asyncio.run(ssh.each_host(hosts, do, enough=2))
+    assert time.monotonic() - begun < 5
+    assert (answers["a"], answers["b"]) == ("a", "b")
+    assert "has not answered for 0 s" in str(answers["slow"])
+    assert "is off" in str(answers["bad"])
+
+
+def test_hosts_are_a_table_on_a_terminal_and_nothing_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(quiet=False)
+    progress.show("a", "logging in")
+    assert capsys.readouterr().err == ""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        progress.show("a", "logging in")
+        progress.show("b", "logging in")
+        progress.say("hello")
+        progress.show("a", "joined")
+        progress.show("", "")
+        progress.say("done")
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "\x1b[1A\x1b[J  a " in shown
+    last = shown.split("\x1b[J")[-1].splitlines()
+    assert [line.split(None, 1) for line in last[:2]] == [["a", "joined"], ["b", "logging in"]]
+    assert last[2].endswith("done")

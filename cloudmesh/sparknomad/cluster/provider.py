@@ -54,6 +54,7 @@ class ProviderContext:
         say: shows one line of progress to the user.
         configuration: what the user has set for all commands.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     clusters: Path
@@ -61,6 +62,7 @@ class ProviderContext:
     say: Callable[[str], None]
     configuration: Configuration = field(default_factory=Configuration)
     accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
+    show: Callable[[str, str], None] = lambda subject, state: None
 
 
 class ClusterProvider(ABC):
@@ -258,7 +260,6 @@ class ClusterProvider(ABC):
 
     def hosts(self, cluster: str) -> HostOperations | None:
         """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
-        self._exists(cluster)
         return None
 
     # hooks
@@ -353,8 +354,7 @@ class ClusterProvider(ABC):
         name, workers = spec.cluster, spec.workers
 
         def whole() -> ClusterStatus | None:
-            status = self._status(name)
-            return status if status.serves(spec) else None
+            return status if (status := self._status(name)).serves(spec) else None
 
         try:
             return wait_until(whole, f"cluster {name!r} with {workers} workers", deadline)

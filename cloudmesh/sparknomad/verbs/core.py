@@ -38,6 +38,7 @@ class Core:
         say: shows one line of progress to the user.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Core:
         *,
         say: Callable[[str], None] = silent,
         accept_host_key: Callable[[str, str], bool] | None = None,
+        show: Callable[[str, str], None] = lambda subject, state: None,
     ) -> None:
+        self.show = show
         self.paths = paths or Paths.from_environment()
         self.say = say
         self.accept_host_key = accept_host_key or (lambda name, fingerprint: False)
@@ -63,7 +66,12 @@ class Core:
             clusters = self.paths.home / "clusters"
             clusters.mkdir(mode=0o700, exist_ok=True)
             context = ProviderContext(
-                clusters, self.paths.cache, self.say, self.configuration, self.accept_host_key
+                clusters,
+                self.paths.cache,
+                self.say,
+                self.configuration,
+                self.accept_host_key,
+                self.show,
             )
             self._providers[name] = make_provider(name, context)
         return self._providers[name]

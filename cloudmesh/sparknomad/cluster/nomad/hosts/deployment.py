@@ -72,6 +72,13 @@ class Deployment:
     say: Callable[[str], None]
     rolling: bool = False
 
+    @property
+    def spared(self) -> int | None:
+        """How many hosts it may do without; ``None`` if all are wanted."""
+        if self.spec.min_workers is None:
+            return None
+        return max(0, sum(host.worker for host in self.cluster.hosts) - self.spec.min_workers)
+
     async def run(self, reached: Reached, deadline: Deadline) -> NomadCluster:
         """Let all agents run as they should, and wait until they take work.
 
@@ -88,6 +95,8 @@ class Deployment:
             for host in reached.good
         }
         addresses = {host.name: host.address for host in reached.good}
+        for name in (name for name, packed in needs.items() if packed):
+            reached.show(name, "getting Nomad and the image")
         failed = await spread(self.goods, reached.shells, needs, addresses, self.say)
         for name, error in failed.items():
             reached.fail(name, error)
@@ -108,7 +117,7 @@ class Deployment:
             return facts, min(0, facts.time - before) + max(0, facts.time - after)
 
         found = {}
-        for name, (facts, skew) in (await reached.each(look)).items():
+        for name, (facts, skew) in (await reached.each(look, what="looking around")).items():
             found[name] = self._seen(reached, name, facts, skew)
         return found
 
@@ -255,7 +264,7 @@ class Deployment:
             )
             return await shell.run(started, name="starting Nomad")
 
-        return await reached.each(start, only=files)
+        return await reached.each(start, only=files, what="starting Nomad")
 
     def _mark(self, contents: Mapping[str, bytes]) -> str:
         """Tells whether an agent runs with these files, and with this Nomad."""
@@ -318,3 +327,4 @@ class Deployment:
             reached.change(
                 host.name, joined=joined, problem="" if joined else "its agent did not join"
             )
+            reached.show(host.name, "joined" if joined else "FAILED: its agent did not join")

@@ -110,10 +110,14 @@ class Hosts(Installation):
 
         async def run() -> NomadCluster:
             self.context.say(f"logging in to {len(cluster.hosts)} hosts")
-            async with enter(cluster.hosts, self._keys) as reached:
+            show = self.context.show
+            async with enter(cluster.hosts, self._keys, deployment.spared, show) as reached:
                 return await deployment.run(reached, deadline)
 
-        return asyncio.run(run())
+        try:
+            return asyncio.run(run())
+        finally:
+            self.context.show("", "")
 
     def _deployment(
         self, spec: ClusterSpec, cluster: NomadCluster, goods: Goods, *, rolling: bool = False
