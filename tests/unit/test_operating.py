@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cloudmesh.sparknomad.cluster.nomad import client
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster, remembered
 from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, wanted_cluster
@@ -105,7 +106,8 @@ def test_a_cluster_without_a_host_that_it_may_do_without_serves() -> None:
     assert not broken.serves(spec_of(workers=3, min_workers=2))
 
 
-def test_several_servers_that_are_off_are_told_in_time() -> None:
+def test_several_servers_that_are_off_are_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_ELECTION_SECONDS", 0.5)
     nomad = Nomad("http://127.0.0.1:9", "", others=["http://127.0.0.1:10"])
     assert nomad.leader() == ""
     with pytest.raises(UnreachableError, match="does not answer"):
@@ -153,8 +155,11 @@ def test_hosts_are_a_table_on_a_terminal_and_nothing_in_a_pipe(
         progress.show("a", "joined")
         progress.show("", "")
         progress.say("done")
-    shown = os.read(ours, 65536).decode()
+    told = b""
+    while b"done" not in told:
+        told += os.read(ours, 65536)
     os.close(ours)
+    shown = told.decode()
     assert "\x1b[1A\x1b[J  a " in shown
     last = shown.split("\x1b[J")[-1].splitlines()
     assert [line.split(None, 1) for line in last[:2]] == [["a", "joined"], ["b", "logging in"]]
