@@ -144,7 +144,10 @@ class NomadHosts(HostOperations):
         timeout: float,
     ) -> Sequence[str]:
         """Drain hosts, and remove all that is on them."""
-        leaving = [self._host(name) for name in hosts]
+        # Those that an interrupted call has removed are known to the spec only.
+        leaving = [host for host in self._cluster.hosts if host.name in hosts]
+        if not leaving:
+            return []
         deadline = Deadline(timeout)
         with self._provider._locked(self.name):
             self._hand_over(spec, leaving, runtime, deadline)

@@ -41,12 +41,15 @@ def _roles(host: HostRecord) -> str:
     return " and ".join(role for role in ("server", "worker") if getattr(host, role))
 
 
+_DRAINED = ("draining", "drained")
+
+
 def _url(host: HostRecord) -> str:
     return f"https://{host.address}:{AGENT_PORTS['http']}"
 
 
 def _node_state(node: Mapping[str, Any], as_server: str) -> str:
-    """What is to be told of a host; one on which nothing new is placed is not as it should be."""
+    """What is to be told of a host."""
     if node["Status"] != "ready":
         return str(node["Status"])
     if node.get("Drain"):
@@ -187,9 +190,10 @@ class Hosts(Installation):
         found = []
         for host in cluster.hosts:
             state = states.get(host.name, "not there")
-            healthy = not problem and not host.problem and state == "ready"
+            # One that was drained is as it should be.
+            healthy = not problem and not host.problem and state in ("ready", *_DRAINED)
             roles = _roles(host)
-            why = problem or host.problem or (state if not healthy else "")
+            why = problem or host.problem or ("" if state == "ready" else state)
             detail = f"{roles}: {why}" if why else roles
             found.append(Component("host", host.name, healthy, host.address, detail))
         return found
