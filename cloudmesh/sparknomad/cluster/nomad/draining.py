@@ -135,24 +135,29 @@ class Draining:
 
         def enough() -> bool:
             # A DataNode that left is counted as gone only after half a minute.
-            return self._settled_nodes(access) and hdfs_lacks(access) == (0, 0)
+            nodes, lacks = self._settled_nodes(access), hdfs_lacks(access)
+            if not nodes or lacks is None:
+                return False
+            # One alone can't keep two copies.
+            return lacks[0] == 0 and (lacks[1] == 0 or nodes == 1)
 
         try:
             wait_until(enough, "copies", patience, interval=1)
         except WaitTimeoutError:
             lacks = hdfs_lacks(access)
-            if lacks is None:
-                return "HDFS does not answer"
+            if lacks is None or not self._settled_nodes(access):
+                return "HDFS has not come to rest"
             if lacks[0]:
                 return f"{lacks[0]} blocks of HDFS have no copy elsewhere"
         return ""
 
     @staticmethod
-    def _settled_nodes(access: Access) -> bool:
+    def _settled_nodes(access: Access) -> int:
+        """How many DataNodes there are; 0 while one was not heard."""
         query = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
         try:
             (info,) = access.json("hdfs-http", query)["beans"]
             nodes = json.loads(info["LiveNodes"]).values()
         except (OSError, ValueError, KeyError):
-            return False
-        return bool(nodes) and all(int(node["lastContact"]) < 10 for node in nodes)
+            return 0
+        return len(nodes) if all(int(node["lastContact"]) < 10 for node in nodes) else 0
