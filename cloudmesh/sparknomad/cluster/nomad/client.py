@@ -203,8 +203,12 @@ class Nomad(Members):
         return found
 
     def snapshot(self) -> None:
-        """Let the server write its state, so that a restarted agent has it at once."""
-        self._request("operator", "snapshot")
+        """Let this very server write its state, so that a restarted agent has it at once.
+
+        Without it, it knows no node until it has heard a leader; and an agent whose own server
+        does not know it ends its tasks.
+        """
+        self._request("operator", "snapshot", params={"stale": ""})
 
     # variables and services
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import platform
@@ -214,12 +215,23 @@ class Deployment:
                     await self._joined(reached, nomad, deadline, rest[: first + size])
         await self._joined(reached, nomad, deadline)
         self._judge(reached)
+        await self._save([host for host in reached.good if host.server])
+
+    async def _save(self, servers: Sequence[HostRecord]) -> None:
+        """Let every server write its state; one that does not run has none to write."""
+
+        def save(host: HostRecord) -> None:
+            with contextlib.suppress(SparknomadError):
+                self.client(self.cluster.changed(hosts=(host,))).snapshot()
+
+        await asyncio.gather(*(asyncio.to_thread(save, host) for host in servers))
 
     async def _start_in_turn(
         self, reached: Reached, servers: list[HostRecord], nomad: Nomad, deadline: Deadline
     ) -> None:
         """One server after another, the leader last: most of them serve all the time."""
         leader = (await asyncio.to_thread(nomad.leader)).rpartition(":")[0]
+        await self._save(servers)
         for host in sorted(servers, key=lambda host: host.address == leader):
             told = await self._start(reached, [host])
             if "started" not in told.get(host.name, ""):
