@@ -61,6 +61,11 @@ ANSWERS: Mapping[tuple[str, str], str] = {
         "An object with `cluster` (string), `found` (boolean: whether there was such a cluster) "
         'and `state` (always `"destroyed"`).'
     ),
+    ("cluster", "remove-hosts"): (
+        "An object with `cluster` (string), `hosts` (array of strings, as they were given) and "
+        "`left` (array of strings: what was lost, or could not be removed)."
+    ),
+    ("cluster", "ssh"): "No JSON: what the host writes; the exit code is that of `ssh`.",
     ("image", "check"): "An object: the versions that the image told, by name.",
     ("image", "save"): "An object with `image` (string) and `path` (string).",
     ("image", "remove"): "No JSON: only the exit code tells.",
@@ -639,7 +644,7 @@ def errors_page() -> str:
 
 def answer_type(group: str, verb: str) -> Any:
     """What the manager's method of a command returns."""
-    name = f"{group}_{verb}" if group else verb
+    name = (f"{group}_{verb}" if group else verb).replace("-", "_")
     names = {**vars(model), **vars(specs), **vars(machine)}
     names |= {**vars(checking), **vars(storage), **vars(transfer), **vars(machines)}
     annotation = inspect.signature(getattr(Sparknomad, name)).return_annotation

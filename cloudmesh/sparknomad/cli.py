@@ -84,7 +84,8 @@ def _run(words: list[str]) -> int:
     if words in ([], ["help"], ["-h"], ["--help"]):
         sys.stdout.write(MANUAL)
         return 0
-    if any(word in ("-h", "--help") for word in words):
+    ours = words[: words.index("--")] if "--" in words else words
+    if any(word in ("-h", "--help") for word in ours):
         sys.stdout.write(_usage_of(words))
         return 0
     if words == ["--version"]:

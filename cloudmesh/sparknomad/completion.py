@@ -54,7 +54,7 @@ def words_by_command() -> Mapping[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {"": []}
     for command in re.split(rf"^  {PROGRAM} ", usage, flags=re.MULTILINE)[1:]:
         words = command.split()
-        verbs = [word for word in words[:2] if re.fullmatch(r"[a-z]+", word)]
+        verbs = [word for word in words[:2] if re.fullmatch(r"[a-z][a-z-]*", word)]
         options = re.findall(r"--[a-z-]+=?", command)
         options += ["--output=", "--quiet"] if "[options]" in command else []
         key = ""

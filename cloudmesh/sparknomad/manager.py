@@ -8,6 +8,7 @@ from cloudmesh.sparknomad.verbs.checking import CheckingVerbs
 from cloudmesh.sparknomad.verbs.clusters import DEPLOY_SECONDS, DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.core import LOCAL
 from cloudmesh.sparknomad.verbs.images import ImageVerbs
+from cloudmesh.sparknomad.verbs.operating import DRAIN_SECONDS, OperatingVerbs
 from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS, SharingVerbs
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEPLOY_SECONDS",
     "DESTROY_SECONDS",
+    "DRAIN_SECONDS",
     "LOCAL",
     "NAMESPACE",
     "ROTATE_SECONDS",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-class Sparknomad(CheckingVerbs, ImageVerbs, SharingVerbs):
+class Sparknomad(CheckingVerbs, ImageVerbs, OperatingVerbs, SharingVerbs):
     """Everything that sparknomad can do.
 
     Args:
@@ -31,6 +33,7 @@ class Sparknomad(CheckingVerbs, ImageVerbs, SharingVerbs):
         say: shows one line of progress to the user.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     def setup(self, *, dry_run: bool = False) -> list[SetupStep]:

@@ -14,6 +14,7 @@ from cloudmesh.sparknomad.packing import Packed
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 
 __all__ = [
+    "Change",
     "CheckSubject",
     "ClusterRecord",
     "ClusterState",
@@ -156,6 +157,29 @@ class ClusterStatus:
     components: tuple[Component, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+
+    def serves(self, spec: ClusterSpec) -> bool:
+        """Whether it is as its spec says, or whole but for hosts that it may do without."""
+        if spec.min_workers is not None and self.state is ClusterState.DEGRADED:
+            parts = [part for part in self.components if part.kind != "host"]
+            works = len(parts) < len(self.components) and all(part.healthy for part in parts)
+            return works and self.workers >= spec.min_workers
+        return self.state is ClusterState.RUNNING and self.workers == spec.workers
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a deploy would change.
+
+    Attributes:
+        subject: what: a field of the spec, ``host NAME``, ``job NAME``, ``image``, ``nomad``.
+        before: what it is now, or an empty string.
+        after: what it would be, or an empty string.
+    """
+
+    subject: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,16 @@ Usage:
   sparknomad cluster status [NAME] [options]
   sparknomad cluster scale NAME N [--timeout=DURATION] [options]
   sparknomad cluster ui [NAME] [options]
-  sparknomad cluster logs [NAME] [options]
+  sparknomad cluster logs [NAME] [HOST] [options]
+  sparknomad cluster diff [NAME] [--spec=SPEC] [--workers=N] [--cores=N] [--memory=SIZE]
+                          [--image=IMAGE] [options]
+  sparknomad cluster add-hosts NAME HOST... [--user=USER] [--port=PORT] [--key=FILE] [--jump=HOST]
+                               [--host-key=KEY] [--role=ROLE] [--workers=N] [--accept-host-keys]
+                               [--timeout=DURATION] [options]
+  sparknomad cluster remove-hosts NAME HOST... [--force] [--timeout=DURATION] [options]
+  sparknomad cluster drain NAME HOST [--undo] [--timeout=DURATION] [options]
+  sparknomad cluster upgrade NAME [--image=IMAGE] [--timeout=DURATION] [options]
+  sparknomad cluster ssh NAME HOST [COMMAND]... [options]
   sparknomad cluster destroy [NAME] [--force] [--timeout=DURATION] [options]
   sparknomad cluster token create [NAME] --role=ROLE [--namespace=NAMESPACE] [--label=TEXT]
                                   [--ttl=DURATION] [--bundle=PATH] [--passphrase-file=FILE]
@@ -92,7 +101,13 @@ Clusters (NAME is `default` unless given):
   list, status      Show clusters; show one with its parts, asked of what runs it.
   scale             Change the number of workers.
   ui                Print the address of every web page.
-  logs              Print the last output of every part.
+  logs              Print the last output of every part, or of all that runs on one host.
+  diff              Show what a deploy would change; exit code 1 if anything, 0 if nothing.
+  add-hosts         Let more hosts be part of a cluster; rack[01-16] stands for sixteen.
+  remove-hosts      Move what runs there, remove all that is there, and forget the hosts.
+  drain             Move what runs on a host, and place nothing there until --undo.
+  upgrade           Bring hosts to a newer image and Nomad, a few at a time.
+  ssh               Log in to a host, or run a command there; after `--`, also its options.
   destroy           End a cluster, its runs and its data, and prove that nothing is left.
   token create      Make a token for somebody who may only run jobs, or only look.
   token list        Show all tokens, without their secrets.
@@ -151,7 +166,8 @@ Options:
   --min-workers=N       Go on without hosts that fail if so many workers are left.
   --accept-host-keys    Trust the SSH keys of hosts that were never met before.
   --staging=SIZE        Room for staged inputs, such as 100g (default: half of the disks).
-  --role=ROLE           What a token may: operator, submitter (run jobs) or reader.
+  --role=ROLE           What a token may: operator, submitter (run jobs) or reader; what runs on
+                        added hosts: any (default), server or worker.
   --namespace=NAMESPACE Nomad's namespace of a token's runs, such as a team (default: runs).
   --label=TEXT          What a token is known by.
   --bundle=PATH         Write a file that the token's user imports.
@@ -170,12 +186,21 @@ Options:
   --pin                 Keep it in the cluster until it is unstaged.
   --ttl=DURATION        Let what is staged go so long after its last use, such as 7d; let a token
                         end so long after it was made.
-  --force               Also while runs are not finished, or a cluster has the machines.
+  --force               Also while runs are not finished, or a cluster has the machines;
+                        `remove-hosts`: also hosts that are off, and data of which there is no
+                        other copy.
   --compute=NAME        The compute to create machines in; the group's own if it is there.
   --count=N             How many machines the group is to have (default 1).
   --size=SIZE           Of each machine, as the cloud names it; `compute offers` shows them.
   --all                 Also machines that were created from elsewhere.
   --destroy             End them.
+  --undo                Let a drained host take work again.
+  --user=USER           To log in as; user, port, key and jump are those of the cluster's last
+                        host unless given.
+  --port=PORT           Of the SSH servers.
+  --key=FILE            With a private key for SSH.
+  --jump=HOST           To log in by, as user@host:port.
+  --host-key=KEY        The hosts' public key, as in known_hosts.
   --spark=VERSION       Spark line: 4.1 (default) or 3.5.
   --base=BASE           debian (default), or the name of a Docker image.
   --requirements=REQS   A file of Python requirements, as pip reads it.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import (
@@ -26,7 +27,6 @@ from cloudmesh.sparknomad.errors import (
 )
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
-    ClusterState,
     ClusterStatus,
     ClusterStorage,
     LogChunk,
@@ -56,6 +56,7 @@ class ProviderContext:
         configuration: what the user has set for all commands.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint.
         is_gone: whether a host is proven not to exist any more, by the labels that it has.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     clusters: Path
@@ -64,6 +65,7 @@ class ProviderContext:
     configuration: Configuration = field(default_factory=Configuration)
     accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
     is_gone: Callable[[Mapping[str, str]], bool] = lambda labels: False
+    show: Callable[[str, str], None] = lambda subject, state: None
 
 
 class ClusterProvider(Shareable, ABC):
@@ -125,7 +127,7 @@ class ClusterProvider(Shareable, ABC):
         deadline = Deadline(timeout)
         with self._locked(spec.cluster):
             self._deploy(spec, runtime, deadline)
-            return self._settled(spec.cluster, spec.workers, deadline)
+            return self._settled(spec, deadline)
 
     def status(self, name: str) -> ClusterStatus:
         """The cluster as it is now, asked of what runs it.
@@ -148,7 +150,7 @@ class ClusterProvider(Shareable, ABC):
         deadline = Deadline(timeout)
         with self._locked(spec.cluster):
             self._scale(spec, deadline)
-            return self._settled(spec.cluster, spec.workers, deadline)
+            return self._settled(spec, deadline)
 
     def destroy(self, name: str, *, timeout: float) -> None:
         """End a cluster with all its runs, and prove that nothing is left.
@@ -259,6 +261,10 @@ class ClusterProvider(Shareable, ABC):
         self._exists(cluster)
         return self._staged(cluster)
 
+    def hosts(self, cluster: str) -> HostOperations | None:
+        """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
+        return None
+
     # hooks
 
     def _storage(self, cluster: str) -> ClusterStorage | None:
@@ -347,11 +353,11 @@ class ClusterProvider(Shareable, ABC):
                 hint=f"`cms sparknomad cluster deploy {name}` makes one; `cluster list` lists.",
             )
 
-    def _settled(self, name: str, workers: int, deadline: Deadline) -> ClusterStatus:
+    def _settled(self, spec: ClusterSpec, deadline: Deadline) -> ClusterStatus:
+        name, workers = spec.cluster, spec.workers
+
         def whole() -> ClusterStatus | None:
-            status = self._status(name)
-            wanted = status.state is ClusterState.RUNNING and status.workers == workers
-            return status if wanted else None
+            return status if (status := self._status(name)).serves(spec) else None
 
         try:
             return wait_until(whole, f"cluster {name!r} with {workers} workers", deadline)

@@ -10,6 +10,7 @@ from cloudmesh.sparknomad.commands import (
     image_commands,
     job_commands,
     machine_commands,
+    operating_commands,
     sharing_commands,
     storage_commands,
 )
@@ -19,7 +20,11 @@ __all__ = ["COMMANDS"]
 
 _GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     "": machine_commands.VERBS,
-    "cluster": {**sharing_commands.VERBS, **cluster_commands.VERBS},
+    "cluster": {
+        **cluster_commands.VERBS,
+        **operating_commands.VERBS,
+        **sharing_commands.VERBS,
+    },
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
     "storage": storage_commands.VERBS,

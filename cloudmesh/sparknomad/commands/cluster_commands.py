@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from cloudmesh.sparknomad.output import Output
 from cloudmesh.sparknomad.specfile import build_spec, read_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["VERBS"]
+__all__ = ["VERBS", "cluster_spec", "show_cluster", "show_logs"]
 
 
 def _cluster_name(arguments: Arguments) -> str:
     return arguments["NAME"] or "default"
 
 
-def _cluster_spec(arguments: Arguments, manager: Sparknomad) -> ClusterSpec:
+def cluster_spec(arguments: Arguments, manager: Sparknomad) -> ClusterSpec:
     """The spec that a deploy means: a file's, else the deployed one's, changed by options."""
     path = arguments["--spec"]
     if path:
@@ -53,16 +53,17 @@ def _cluster_spec(arguments: Arguments, manager: Sparknomad) -> ClusterSpec:
 
 def _cluster_deploy(arguments: Arguments) -> int:
     output, manager = make_output(arguments), make_manager(arguments)
-    spec = _cluster_spec(arguments, manager)
+    spec = cluster_spec(arguments, manager)
     if arguments["--dry-run"]:
         return show_plan(output, manager.cluster_plan(spec))
     timeout = timeout_of(arguments, DEPLOY_SECONDS)
     assert timeout is not None
     status = manager.cluster_deploy(spec, timeout=timeout)
-    return _show_cluster(output, status)
+    return show_cluster(output, status)
 
 
-def _show_cluster(output: Output, status: Any) -> int:
+def show_cluster(output: Output, status: Any) -> int:
+    """Write a cluster's status; the exit code is returned."""
     if not output.is_table:
         output.data(status)
         return 0
@@ -96,7 +97,7 @@ def _cluster_list(arguments: Arguments) -> int:
 def _cluster_status(arguments: Arguments) -> int:
     output = make_output(arguments)
     status = make_manager(arguments).cluster_status(_cluster_name(arguments))
-    _show_cluster(output, status)
+    show_cluster(output, status)
     if output.is_table and status.components:
         columns = {
             "PART": lambda part: part.name,
@@ -115,7 +116,7 @@ def _cluster_scale(arguments: Arguments) -> int:
     assert workers is not None and timeout is not None
     manager = make_manager(arguments)
     status = manager.cluster_scale(arguments["NAME"], workers, timeout=timeout)
-    return _show_cluster(make_output(arguments), status)
+    return show_cluster(make_output(arguments), status)
 
 
 def _cluster_ui(arguments: Arguments) -> int:
@@ -124,9 +125,8 @@ def _cluster_ui(arguments: Arguments) -> int:
     return 0
 
 
-def _cluster_logs(arguments: Arguments) -> int:
-    output = make_output(arguments)
-    logs = make_manager(arguments).cluster_logs(_cluster_name(arguments))
+def show_logs(output: Output, logs: Iterable[tuple[str, bytes]]) -> int:
+    """Write what parts have put out; the exit code is returned."""
     if not output.is_table:
         output.data({name: data.decode("utf-8", "replace") for name, data in logs})
         return 0
@@ -154,6 +154,5 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "status": _cluster_status,
     "scale": _cluster_scale,
     "ui": _cluster_ui,
-    "logs": _cluster_logs,
     "destroy": _cluster_destroy,
 }

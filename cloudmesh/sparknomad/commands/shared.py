@@ -32,10 +32,16 @@ Arguments = Mapping[str, Any]
 
 def make_manager(arguments: Arguments) -> Sparknomad:
     """The manager, with progress on standard error."""
-    say = Progress(quiet=arguments["--quiet"]).say
+    progress = Progress(quiet=arguments["--quiet"])
+    accept = _ask_about_host_key
     if arguments["--accept-host-keys"]:
-        return Sparknomad(say=say, accept_host_key=lambda name, fingerprint: True)
-    return Sparknomad(say=say, accept_host_key=_ask_about_host_key)
+        accept = _accept_any
+    return Sparknomad(say=progress.say, accept_host_key=accept, show=progress.show)
+
+
+def _accept_any(name: str, fingerprint: str) -> bool:
+    del name, fingerprint
+    return True
 
 
 def _ask_about_host_key(name: str, fingerprint: str) -> bool:

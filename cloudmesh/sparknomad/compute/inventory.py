@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cloudmesh.sparknomad.errors import SpecError
 from cloudmesh.sparknomad.spec_hosts import HostSpec, Role
 
-__all__ = ["Host", "expand", "named_hosts", "roles"]
+__all__ = ["Host", "expand", "named_hosts", "names_of", "roles", "without"]
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,19 @@ class Host:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def expand(specs: Sequence[HostSpec], servers: int) -> list[Host]:
+def expand(specs: Sequence[HostSpec], servers: int, kept: Collection[str] = ()) -> list[Host]:
     """All hosts of a cluster, with what runs on them.
 
     Args:
         specs: the entries; ``rack[01-16]`` stands for sixteen hosts.
         servers: how many keep Nomad's state.
+        kept: the names of hosts that keep it already, and go on doing so if they may.
 
     Raises:
         SpecError: if a range can't be read, a host stands there twice, or roles don't fit.
     """
     wanted = [spec.role for spec in specs for _ in _hosts(spec)]
-    return roles(named_hosts(specs), wanted, servers)
+    return roles(named_hosts(specs), wanted, servers, kept)
 
 
 def named_hosts(specs: Sequence[HostSpec]) -> list[Host]:
@@ -66,6 +67,28 @@ def named_hosts(specs: Sequence[HostSpec]) -> list[Host]:
     if twice:
         raise SpecError(f"hosts: {', '.join(twice)}: named twice")
     return found
+
+
+def names_of(text: str) -> list[str]:
+    """The hosts that a name or a range stands for.
+
+    Raises:
+        SpecError: if the range can't be read.
+    """
+    return _range("host", text)
+
+
+def without(specs: Sequence[HostSpec], names: Collection[str]) -> tuple[HostSpec, ...]:
+    """A spec's entries without some hosts; a range that held one becomes single hosts."""
+    found: list[HostSpec] = []
+    for spec in specs:
+        hosts = _hosts(spec)
+        left = [host for host in hosts if host.name not in names]
+        if len(left) == len(hosts):
+            found.append(spec)
+        else:
+            found += [replace(spec, host=host.name, address=host.address or None) for host in left]
+    return tuple(found)
 
 
 def _hosts(spec: HostSpec) -> list[Host]:
@@ -105,14 +128,17 @@ def _range(field_name: str, text: str) -> list[str]:
     return names
 
 
-def roles(hosts: Sequence[Host], wanted: Sequence[Role], servers: int) -> list[Host]:
-    """Choose the servers: those that are marked so, else the first.
+def roles(
+    hosts: Sequence[Host], wanted: Sequence[Role], servers: int, kept: Collection[str] = ()
+) -> list[Host]:
+    """Choose the servers: those that are marked so, else those that are, else the first.
 
     Raises:
         SpecError: if there are not enough hosts for them, or none is left for tasks.
     """
     marked = [host for host, role in zip(hosts, wanted, strict=True) if role is Role.SERVER]
     free = [host for host, role in zip(hosts, wanted, strict=True) if role is Role.ANY]
+    free.sort(key=lambda host: host.name not in kept)
     chosen = {host.name for host in (marked or free)[:servers]}
     if len(marked) > servers or len(chosen) < servers:
         there = f"{len(marked)} with role: server" if marked else f"{len(free)} that may be one"

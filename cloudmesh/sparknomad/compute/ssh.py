@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ Answer = TypeVar("Answer")
 _CONNECT_SECONDS = 20
 _KEEPALIVE_SECONDS, _KEEPALIVES = 10, 3
 _AT_ONCE = 32
+_GRACE_SECONDS = 4.0
 _BLOCK = 1024 * 1024
 
 
@@ -287,20 +289,62 @@ def _is_known(host: Host, keys: HostKeys) -> bool:
 async def each_host(
     hosts: Sequence[Host],
     do: Callable[[Host], Awaitable[Answer]],
+    enough: int | None = None,
 ) -> dict[str, Answer | Exception]:
     """Do something on all hosts at a time; one that fails does not hold the others.
+
+    Args:
+        hosts: they.
+        do: what is done on each.
+        enough: when it went well on so many, the others get as long again and a few seconds, and
+            are given up then; without it, each takes its time.
 
     Returns:
         The answer, or what went wrong, by the host's name.
     """
     slots = asyncio.Semaphore(_AT_ONCE)
+    begun = time.monotonic()
 
-    async def one(host: Host) -> Answer | Exception:
+    async def one(host: Host) -> Answer:
         async with slots:
-            try:
-                return await do(host)
-            except Exception as error:
-                return error
+            return await do(host)
 
-    answers = await asyncio.gather(*(one(host) for host in hosts))
-    return {host.name: answer for host, answer in zip(hosts, answers, strict=True)}
+    tasks = {host.name: asyncio.create_task(one(host)) for host in hosts}
+    try:
+        waiting = await _served(tasks.values(), enough, begun)
+    except BaseException:
+        waiting = set(tasks.values())
+        raise
+    finally:
+        for task in waiting:
+            task.cancel()
+    answers = await asyncio.gather(*tasks.values(), return_exceptions=True)
+    seconds = time.monotonic() - begun
+    return {name: _answer(name, found, seconds) for name, found in zip(tasks, answers, strict=True)}
+
+
+async def _served(
+    tasks: Collection[asyncio.Task[Any]], enough: int | None, begun: float
+) -> set[asyncio.Task[Any]]:
+    """Wait for tasks; those that are to be given up."""
+    waiting, give_up = set(tasks), None
+    while waiting:
+        left = None if give_up is None else max(0.0, give_up - time.monotonic())
+        done, waiting = await asyncio.wait(
+            waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            break
+        good = sum(task.done() and not task.exception() for task in tasks)
+        if enough is not None and good >= enough and give_up is None:
+            now = time.monotonic()
+            give_up = now + max(_GRACE_SECONDS, now - begun)
+    return waiting
+
+
+def _answer(name: str, found: Answer | BaseException, seconds: float) -> Answer | Exception:
+    if isinstance(found, asyncio.CancelledError):
+        return UnreachableError(f"{name}: has not answered for {seconds:.0f} s; others have")
+    if isinstance(found, BaseException) and not isinstance(found, Exception):
+        raise found
+    return found

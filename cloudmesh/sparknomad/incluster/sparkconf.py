@@ -208,6 +208,9 @@ def properties(
         "spark.eventLog.dir": events.as_uri(),
         "spark.eventLog.compress": "false",
         "spark.eventLog.rolling.enabled": "false",
+        # An executor whose host is drained hands over its blocks: nothing is computed again.
+        "spark.decommission.enabled": "true",
+        "spark.storage.decommission.enabled": "true",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": (directory / "work" / "spark-warehouse").as_uri(),

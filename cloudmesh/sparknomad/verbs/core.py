@@ -39,6 +39,7 @@ class Core:
         say: shows one line of progress to the user.
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
+        show: shows what a host is doing now, where somebody watches.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Core:
         *,
         say: Callable[[str], None] = silent,
         accept_host_key: Callable[[str, str], bool] | None = None,
+        show: Callable[[str, str], None] = lambda subject, state: None,
     ) -> None:
+        self.show = show
         self.paths = paths or Paths.from_environment()
         self.say = say
         self.accept_host_key = accept_host_key or (lambda name, fingerprint: False)
@@ -70,6 +73,7 @@ class Core:
                 self.configuration,
                 self.accept_host_key,
                 self._is_gone,
+                self.show,
             )
             self._providers[name] = make_provider(name, context)
         return self._providers[name]

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.distrust import explain
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
+from cloudmesh.sparknomad.cluster.nomad.members import Members
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 
-__all__ = ["Nomad", "NotThereError", "tasks_of"]
+__all__ = ["Nomad", "NotThereError", "probed", "serving", "tasks_of"]
 
 Answer = TypeVar("Answer")
 _TIMEOUT_SECONDS = 30
+# Of several servers one that is off is noticed soon: another answers instead.
+_CONNECT_SECONDS, _READ_SECONDS = 3, 15
+_ELECTION_SECONDS = 12
+_ELECTION = ("No cluster leader", "rpc error", "failed to get conn", "EOF", "leadership")
 _BLOCK = 1024 * 1024
 
 
@@ -24,7 +31,37 @@ class NotThereError(ClusterError):
     """Nomad knows no such thing."""
 
 
-class Nomad:
+def serving(addresses: Sequence[str], certificate: Certificate | None) -> str:
+    """The first of several servers that answers and knows a leader; empty if none does."""
+    found = probed(addresses, certificate)
+    return next((each for each in addresses if found[each]), "")
+
+
+def probed(addresses: Sequence[str], certificate: Certificate | None) -> dict[str, bool]:
+    """Which of several servers answer and know a leader."""
+    import requests
+
+    def leads(address: str) -> bool:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                answer = session.get(
+                    f"{address}/v1/status/leader",
+                    timeout=_CONNECT_SECONDS,
+                    verify=str(certificate.authority) if certificate else True,
+                    cert=(str(certificate.certificate), str(certificate.key))
+                    if certificate
+                    else None,
+                )
+                return answer.ok and bool(answer.json())
+            except (requests.RequestException, ValueError):
+                return False
+
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return dict(zip(addresses, pool.map(leads, addresses), strict=True))
+
+
+class Nomad(Members):
     """One Nomad cluster.
 
     Args:
@@ -32,6 +69,7 @@ class Nomad:
         token: the ACL token, or an empty string.
         certificate: that we show, and by whose authority the cluster's are checked.
         namespace: whose jobs, allocations and Variables are meant.
+        others: addresses of more servers, asked when this one does not answer.
     """
 
     def __init__(
@@ -40,17 +78,20 @@ class Nomad:
         token: str,
         certificate: Certificate | None = None,
         namespace: str = "default",
+        others: Sequence[str] = (),
     ) -> None:
         self.address = address
         self.token = token
         self.certificate = certificate
         self.namespace = namespace
+        self._servers = (address, *others)
 
     def within(self, namespace: str) -> Nomad:
         """A client of the same Nomad for another namespace."""
         if namespace == self.namespace:
             return self
-        other = Nomad(self.address, self.token, self.certificate, namespace)
+        others = [each for each in self._servers if each != self.address]
+        other = Nomad(self.address, self.token, self.certificate, namespace, others)
         other.__dict__["_session"] = self._session
         return other
 
@@ -64,7 +105,7 @@ class Nomad:
         # No proxy of the environment may stand between us and our own agent.
         session.trust_env = False
         retry = Retry(
-            total=4,
+            total=0 if len(self._servers) > 1 else 4,
             read=2,
             other=0,  # what is wrong with certificates does not get better
             backoff_factor=0.1,
@@ -85,13 +126,34 @@ class Nomad:
             address=self.address,
             token=self.token,
             namespace=self.namespace,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=_TIMEOUT_SECONDS
+            if len(self._servers) == 1
+            else (_CONNECT_SECONDS, _READ_SECONDS),
             verify=str(shown.authority) if shown else True,
             cert=(str(shown.certificate), str(shown.key)) if shown else (),
             session=self._session,
         )
 
     def _call(self, what: str, function: Callable[[], Answer]) -> Answer:
+        """Call it; where there are several servers, also while one is lost and one is elected."""
+        give_up = time.monotonic() + (_ELECTION_SECONDS if len(self._servers) > 1 else 0)
+        while True:
+            try:
+                return self._once(what, function)
+            except UnreachableError:
+                if time.monotonic() >= give_up:
+                    raise
+            self._turn()
+            time.sleep(0.2)
+
+    def _turn(self) -> None:
+        """Turn to a server that serves."""
+        found = serving(self._servers, self.certificate)
+        if found and found != self.address:
+            self.address = found
+            self.__dict__.pop("_nomad", None)
+
+    def _once(self, what: str, function: Callable[[], Answer]) -> Answer:
         from nomad.api.exceptions import BaseNomadException, URLNotFoundNomadException
 
         try:
@@ -110,6 +172,8 @@ class Nomad:
             text = str(answer.text).strip()
             if status == 404 or "not found" in text[:80]:
                 raise NotThereError(f"Nomad knows no {what}: {text}") from error
+            if status >= 500 and any(word in text for word in _ELECTION):
+                raise UnreachableError(f"Nomad does not serve now: {text}") from error
             raise ClusterError(f"Nomad refused {what} (HTTP {status}): {text}") from error
 
     def _request(self, *path: str, method: str = "get", **options: Any) -> Any:
@@ -119,14 +183,18 @@ class Nomad:
         class Endpoint(Requester):  # type: ignore[misc]
             ENDPOINT = path[0]
 
-        endpoint = Endpoint(**self._nomad.requester_settings)
-        what = "/".join(path)
-        return self._call(what, lambda: endpoint.request(*path[1:], method=method, **options))
+        def ask() -> Any:
+            endpoint = Endpoint(**self._nomad.requester_settings)
+            return endpoint.request(*path[1:], method=method, **options)
+
+        return self._call("/".join(path), ask)
 
     # the agent
 
     def leader(self) -> str:
         """The address of the leader; empty while there is none."""
+        if len(self._servers) > 1:
+            self._turn()
         try:
             return str(self._request("status", "leader").json())
         except ClusterError:
@@ -152,12 +220,16 @@ class Nomad:
 
     def nodes(self) -> list[dict[str, Any]]:
         """All nodes with their resources."""
-        found: list[dict[str, Any]] = self._call("nodes", self._nomad.nodes.get_nodes)
+        found: list[dict[str, Any]] = self._call("nodes", lambda: self._nomad.nodes.get_nodes())
         return found
 
     def snapshot(self) -> None:
-        """Let the server write its state, so that a restarted agent has it at once."""
-        self._request("operator", "snapshot")
+        """Let this very server write its state, so that a restarted agent has it at once.
+
+        Without it, it knows no node until it has heard a leader; and an agent whose own server
+        does not know it ends its tasks.
+        """
+        self._request("operator", "snapshot", params={"stale": ""})
 
     # variables and services
 

@@ -116,6 +116,8 @@ def host_configuration(
             "encrypt": cluster.gossip_key,
             "heartbeat_grace": f"{HEARTBEAT_SECONDS}s",
             "min_heartbeat_ttl": f"{HEARTBEAT_SECONDS}s",
+            # A new leader would hear the old one's host for five minutes.
+            "failover_heartbeat_ttl": f"{3 * HEARTBEAT_SECONDS}s",
             "default_scheduler_config": {"scheduler_algorithm": "spread"},
             "server_join": {
                 "retry_join": [f"{each.address}:{ports['serf']}" for each in servers],

@@ -49,9 +49,22 @@ class Installation(ABC):
 
     @abstractmethod
     def ensure(
-        self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime, deadline: Deadline
+        self,
+        spec: ClusterSpec,
+        cluster: NomadCluster,
+        image: ImageRuntime,
+        deadline: Deadline,
+        *,
+        rolling: bool = False,
     ) -> NomadCluster:
         """Let the agents run as they should, and wait until they take work.
+
+        Args:
+            spec: what is wanted.
+            cluster: what is remembered.
+            image: that it runs.
+            deadline: when to give up.
+            rolling: whether hosts are changed a few at a time.
 
         Returns:
             What is known of the cluster then, also written down.
@@ -138,7 +151,13 @@ class ThisMachine(Installation):
         return [PlanStep(title, json.dumps(configuration, indent=2), "json")]
 
     def ensure(
-        self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime, deadline: Deadline
+        self,
+        spec: ClusterSpec,
+        cluster: NomadCluster,
+        image: ImageRuntime,
+        deadline: Deadline,
+        *,
+        rolling: bool = False,
     ) -> NomadCluster:
         """Let the agent run as it should, and wait until it takes work."""
         return agent.ensure_agent(

@@ -63,6 +63,10 @@ class NomadJob:
         return f"# variables:\n{assigned}\n\n{self.hcl}"
 
 
+# A worker whose host is drained gives its executors the time to hand over their blocks.
+_DAEMONS = {"spark.decommission.enabled": "true"}
+
+
 def _load(name: str, variables: Mapping[str, Any]) -> NomadJob:
     path = files("cloudmesh.sparknomad.cluster.nomad") / "jobs" / f"{name}.nomad.hcl"
     return NomadJob(name, path.read_text("utf-8"), variables)
@@ -75,7 +79,7 @@ def _shared(cluster: NomadCluster, spark: str) -> dict[str, Any]:
         "image": cluster.tag,
         "rootfs": cluster.rootfs,
         "environment": {**_ENVIRONMENT, "SPARK_SCALA_VERSION": scala},
-        "conf": json.dumps(dict(cluster.conf), sort_keys=True),
+        "conf": json.dumps({**_DAEMONS, **cluster.conf}, sort_keys=True),
     }
 
 
@@ -88,12 +92,13 @@ def service_jobs(cluster: NomadCluster) -> tuple[str, ...]:
     return ("gateway", *SERVICE_JOBS) if cluster.hosts else SERVICE_JOBS
 
 
-def cluster_jobs(cluster: NomadCluster, spark: str) -> list[NomadJob]:
+def cluster_jobs(cluster: NomadCluster, spark: str, *, rolling: bool = False) -> list[NomadJob]:
     """The cluster's own jobs, in the order in which they are started.
 
     Args:
         cluster: what runs them.
         spark: the version of Spark in the image.
+        rolling: whether a change takes a quarter of the workers at a time, not all at once.
     """
     shared = _shared(cluster, spark)
     own: dict[str, dict[str, Any]] = {
@@ -102,6 +107,7 @@ def cluster_jobs(cluster: NomadCluster, spark: str) -> list[NomadJob]:
             "workers": cluster.workers,
             "cores": cluster.cores,
             "memory_mb": cluster.memory // 1024**2,
+            "parallel": max(1, cluster.workers // 4) if rolling else 0,
         },
     }
     jobs = [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +19,7 @@ from cloudmesh.sparknomad.cluster.nomad import (
 )
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
-from cloudmesh.sparknomad.cluster.nomad.hosts.reached import host_records
+from cloudmesh.sparknomad.cluster.nomad.operating import NomadHosts
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
     DRIVER_OVERHEAD_MB,
@@ -31,12 +28,13 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     hcl_variables,
     run_job,
 )
-from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, new_gossip_key
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.roles import forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
-from cloudmesh.sparknomad.compute.inventory import expand
-from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
+from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, wanted_cluster
+from cloudmesh.sparknomad.cluster.operations import HostOperations
+from cloudmesh.sparknomad.errors import UnreachableError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -53,7 +51,7 @@ from cloudmesh.sparknomad.model import (
     Submission,
 )
 from cloudmesh.sparknomad.processes import write_private
-from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
+from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["NomadProvider"]
@@ -71,7 +69,7 @@ class NomadProvider(Sharing):
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]:
         image = runtime if isinstance(runtime, ImageRuntime) else None
         made = "(made at the first deploy)"
-        planned = self._new(spec, image, binary="nomad").changed(
+        planned = self._wanted(spec, image).changed(
             token=made, spark_secret=made, gossip_key=made, identity=made
         )
         jobs = cluster_jobs(planned, image.spark if image else "4")
@@ -84,7 +82,7 @@ class NomadProvider(Sharing):
         ]
 
     def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
-        cluster = self._find(spec.cluster) or self._new(spec, None, binary="nomad")
+        cluster = self._find(spec.cluster) or self._wanted(spec, None)
         definition = build_definition(submission.job)
         job = run_job(cluster, "4", definition)
         document = run_document(submission, 0)
@@ -106,91 +104,49 @@ class NomadProvider(Sharing):
             return None
         return int((offered - DRIVER_OVERHEAD_MB) / DRIVER_FACTOR) * 1024**2
 
-    def _new(self, spec: ClusterSpec, image: ImageRuntime | None, binary: str) -> NomadCluster:
-        driver = spec.driver
-        if driver is TaskDriver.AUTO and spec.hosts:
-            driver = TaskDriver.EXEC
-        elif driver is TaskDriver.AUTO:
-            with_docker = image is None or bool(image.tag)
-            other = TaskDriver.EXEC if os.geteuid() == 0 else TaskDriver.RAW_EXEC
-            driver = TaskDriver.DOCKER if with_docker else other
-        return NomadCluster(
-            data=str(self._directory(spec.cluster) / "nomad"),
-            binary=binary,
-            token=str(uuid.uuid4()),
-            spark_secret=secrets.token_hex(32),
-            ports={"http": 0, "rpc": 0, "serf": 0},
-            driver=driver.value,
-            image_id=image.image_id if image else "",
-            tag=image.tag if image else "",
-            rootfs=self._rootfs(spec, image),
-            spark=image.spark if image else "",
-            workers=spec.workers,
-            cores=spec.cores,
-            memory=spec.memory,
-            conf=dict(spec.conf),
-            hosts=host_records(expand(spec.hosts, spec.servers)) if spec.hosts else (),
-            identity=str(uuid.uuid4()),
-            gossip_key=new_gossip_key(),
-            directory=f"{spec.directory}/{spec.cluster}",
-            firewall=spec.firewall,
-        )
-
-    @staticmethod
-    def _rootfs(spec: ClusterSpec, image: ImageRuntime | None) -> str:
-        if image is None:
-            return ""
-        if spec.hosts:
-            return f"{spec.directory}/images/{image.image_id[:32]}"
-        return str(image.rootfs) if image.rootfs else ""
+    def _wanted(
+        self,
+        spec: ClusterSpec,
+        image: ImageRuntime | None,
+        binary: str = "nomad",
+        known: NomadCluster | None = None,
+    ) -> NomadCluster:
+        data = self._directory(spec.cluster) / "nomad"
+        return wanted_cluster(spec, image, data=data, binary=binary, known=known)
 
     # clusters
 
-    def _deploy(self, spec: ClusterSpec, runtime: Runtime | None, deadline: Deadline) -> None:
+    def _deploy(
+        self,
+        spec: ClusterSpec,
+        runtime: Runtime | None,
+        deadline: Deadline,
+        *,
+        rolling: bool = False,
+    ) -> None:
         assert isinstance(runtime, ImageRuntime)
         directory = self._directory(spec.cluster)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = self._find(spec.cluster)
-        wanted = self._new(spec, runtime, "")
-        if found and bool(found.hosts) != bool(wanted.hosts):
-            raise ConflictError(
-                f"hosts: cluster {spec.cluster!r} runs on "
-                f"{'hosts' if found.hosts else 'this machine'}.",
-                hint=f"Destroy it first: cms sparknomad cluster destroy {spec.cluster}",
-            )
-        if found and found.driver != wanted.driver:
-            raise ConflictError(
-                f"driver: cluster {spec.cluster!r} runs on {found.driver}, not {wanted.driver}.",
-                hint=f"Destroy it first: cms sparknomad cluster destroy {spec.cluster}",
-            )
+        known = self._find(spec.cluster)
+        if known:
+            refuse(spec.cluster, known, self._wanted(spec, runtime, known=known))
         nomad_binary = binary.find_nomad(
             self.context.configuration, self.context.cache, self.context.say
         )
-        kept = found or wanted
-        cluster = wanted.changed(
-            binary=str(nomad_binary),
-            token=kept.token,
-            spark_secret=kept.spark_secret,
-            ports=kept.ports,
-            pid=kept.pid,
-            created=kept.created,
-            task_ports=kept.task_ports,
-            identity=kept.identity,
-            gossip_key=kept.gossip_key,
-            data=kept.data,
-            directory=kept.directory,
-        ).write(directory)
+        cluster = self._wanted(spec, runtime, str(nomad_binary), known).write(directory)
         installation = self._installation(spec.cluster, cluster)
-        cluster = installation.ensure(spec, cluster, runtime, deadline)
+        cluster = installation.ensure(spec, cluster, runtime, deadline, rolling=rolling)
         nomad = installation.client(cluster)
         agent.put_secret(nomad, cluster, deadline)
         installation.prepare(cluster, nomad)
-        self._register_all(nomad, cluster, deadline)
+        self._register_all(nomad, cluster, deadline, rolling=rolling)
         for namespace in shared_runs.namespaces(nomad):
             shared_runs.prepare_namespace(nomad, cluster, namespace, deadline)
 
-    def _register_all(self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline) -> None:
-        for job in cluster_jobs(cluster, cluster.spark):
+    def _register_all(
+        self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline, *, rolling: bool = False
+    ) -> None:
+        for job in cluster_jobs(cluster, cluster.spark, rolling=rolling):
             if job.name == "spark-history":
                 self._prepare_hdfs(nomad, deadline)
             self.context.say(f"registering Nomad job {job.name}")
@@ -232,6 +188,11 @@ class NomadProvider(Sharing):
         if cluster.role and not problem:  # others scale it
             cluster = cluster.changed(workers=services.wanted_workers(client, cluster.workers))
         return services.cluster_status(name, self.name, cluster, client, parts, problem)
+
+    def hosts(self, cluster: str) -> HostOperations | None:
+        """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
+        self._exists(cluster)
+        return NomadHosts(self, cluster) if self._read(cluster).hosts else None
 
     def _cluster_logs(self, cluster: str) -> Iterator[tuple[str, bytes]]:
         record = self._read(cluster)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.processes import ProcessRef, write_private
 
-__all__ = ["HOST", "HostRecord", "NomadCluster", "new_gossip_key"]
+__all__ = ["HOST", "HostRecord", "NomadCluster", "new_gossip_key", "remembered"]
 
 HOST = "127.0.0.1"
 
@@ -55,6 +55,23 @@ class HostRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     joined: bool = False
     problem: str = ""
+
+
+def remembered(wanted: Iterable[HostRecord], known: Iterable[HostRecord]) -> tuple[HostRecord, ...]:
+    """Hosts of a spec with what was found of them before: they may not be reached this time."""
+    by_name = {host.name: host for host in known}
+    found = []
+    for host in wanted:
+        before = by_name.get(host.name)
+        if before:
+            address = host.address or before.address
+            interface = before.interface if address == before.address else ""
+            host = replace(
+                host, address=address, interface=interface,
+                joined=before.joined, problem=before.problem,
+            )  # fmt: skip
+        found.append(host)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

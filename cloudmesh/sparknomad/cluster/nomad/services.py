@@ -128,7 +128,7 @@ def _serving_status(
         problems.append("HDFS has no DataNode")
     if not _history_answers(access):
         problems.append("the History Server does not answer")
-    endpoints = _endpoints(nomad, cluster)
+    endpoints = _endpoints(nomad)
     state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
     return ClusterStatus(
         name,
@@ -173,8 +173,8 @@ def _last_event(state: Mapping[str, Any]) -> str:
     return str(events[-1].get("DisplayMessage") or events[-1]["Type"]) if events else "waiting"
 
 
-def _endpoints(nomad: Nomad, cluster: NomadCluster) -> dict[str, str]:
-    endpoints = {"Nomad": cluster.address}
+def _endpoints(nomad: Nomad) -> dict[str, str]:
+    endpoints = {"Nomad": nomad.address}
     for service, (title, form) in _ENDPOINTS.items():
         addresses = sorted(nomad.service(service))
         for number, address in enumerate(addresses, start=1):
@@ -183,15 +183,15 @@ def _endpoints(nomad: Nomad, cluster: NomadCluster) -> dict[str, str]:
     return endpoints
 
 
-def logs(nomad: Nomad) -> Iterator[tuple[str, bytes]]:
-    """The last output of every server of the cluster."""
+def logs(nomad: Nomad, host: str = "") -> Iterator[tuple[str, bytes]]:
+    """The last output of every server of the cluster, or of those on one host."""
     for job in ("gateway", *SERVICE_JOBS):
         try:
             allocations = nomad.allocations(job)
         except ClusterError:
             continue
         for allocation in allocations:
-            if allocation["DesiredStatus"] != "run":
+            if allocation["DesiredStatus"] != "run" or host not in ("", allocation["NodeName"]):
                 continue
             for task in tasks_of(allocation):
                 name = f"{task}-{allocation['ID'][:8]}"

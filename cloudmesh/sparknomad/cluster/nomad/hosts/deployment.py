@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import platform
@@ -28,7 +29,7 @@ from cloudmesh.sparknomad.errors import ClusterError, SparknomadError
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
-__all__ = ["Deployment", "firewall_chain", "host_files", "mark_of"]
+__all__ = ["Deployment", "firewall_chain", "firewall_script", "host_files", "mark_of"]
 
 _JOIN_SECONDS = 60.0
 
@@ -60,9 +61,25 @@ def host_files(cluster: NomadCluster, host: HostRecord, authority: Authority) ->
     }
 
 
-def mark_of(files: Mapping[str, bytes]) -> str:
-    """What tells whether an agent was started with other files."""
-    return hashlib.sha256(b"".join(files[path] for path in sorted(files))).hexdigest()
+def mark_of(files: Mapping[str, bytes], nomad: str) -> str:
+    """What tells whether an agent was started with these files, and with this Nomad.
+
+    Args:
+        files: of the agent, by their paths.
+        nomad: the digest of the binary.
+    """
+    parts = [files[path] for path in sorted(files)]
+    return hashlib.sha256(b"".join([*parts, nomad.encode()])).hexdigest()
+
+
+def firewall_script(cluster: NomadCluster, hosts: Sequence[HostRecord]) -> str:
+    """What lets only these hosts reach what tasks serve on one of them."""
+    return script(
+        "firewall",
+        chain=firewall_chain(cluster),
+        hosts=" ".join(host.address for host in hosts),
+        ports=":".join(map(str, HOST_PORTS)),
+    )
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ class Deployment:
         client: gives a client of a cluster's Nomad.
         note: writes down what is known, before more is done.
         say: shows one line of progress.
+        rolling: whether agents are changed a few at a time.
     """
 
     spec: ClusterSpec
@@ -86,6 +104,14 @@ class Deployment:
     client: Callable[[NomadCluster], Nomad]
     note: Callable[[NomadCluster], NomadCluster]
     say: Callable[[str], None]
+    rolling: bool = False
+
+    @property
+    def spared(self) -> int | None:
+        """How many hosts it may do without; ``None`` if all are wanted."""
+        if self.spec.min_workers is None:
+            return None
+        return max(0, sum(host.worker for host in self.cluster.hosts) - self.spec.min_workers)
 
     async def run(self, reached: Reached, deadline: Deadline) -> NomadCluster:
         """Let all agents run as they should, and wait until they take work.
@@ -103,6 +129,8 @@ class Deployment:
             for host in reached.good
         }
         addresses = {host.name: host.address for host in reached.good}
+        for name in (name for name, packed in needs.items() if packed):
+            reached.show(name, "getting Nomad and the image")
         failed = await spread(self.goods, reached.shells, needs, addresses, self.say)
         for name, error in failed.items():
             reached.fail(name, error)
@@ -123,7 +151,7 @@ class Deployment:
             return facts, min(0, facts.time - before) + max(0, facts.time - after)
 
         found = {}
-        for name, (facts, skew) in (await reached.each(look)).items():
+        for name, (facts, skew) in (await reached.each(look, what="looking around")).items():
             found[name] = self._seen(reached, name, facts, skew)
         return found
 
@@ -176,7 +204,11 @@ class Deployment:
         for host in bad:
             self.say(f"{host.name}: {host.problem}")
         good = sum(host.worker for host in reached.good)
-        lost_server = any(host.server for host in bad)
+        servers = [host for host in hosts if host.server]
+        serving = sum(not host.problem for host in servers)
+        # Without all of them a cluster never begins, without most of them it does not go on.
+        before = any(host.joined for host in servers)
+        lost_server = serving * 2 <= len(servers) if before else serving < len(servers)
         least = self.spec.min_workers
         if bad and (least is None or good < least or lost_server):
             listed = "\n".join(f"  {host.name}: {host.problem}" for host in bad)
@@ -195,9 +227,12 @@ class Deployment:
         servers = [host for host in reached.good if host.server]
         rest = [host for host in reached.good if not host.server]
         self.say(f"starting Nomad on {len(servers)} servers")
-        await self._start(reached, servers)
-        self._judge(reached)
         nomad = self.client(self.cluster.changed(hosts=reached.records))
+        if len(servers) > 1 and any(host.joined for host in servers):
+            await self._start_in_turn(reached, servers, nomad, deadline)
+        else:
+            await self._start(reached, servers)
+        self._judge(reached)
         await asyncio.to_thread(
             wait_until, lambda: bool(nomad.leader()), "Nomad to elect its leader", deadline,
             interval=0.1,
@@ -206,20 +241,47 @@ class Deployment:
         await self._protect(reached)
         if rest:
             self.say(f"starting Nomad on {len(rest)} more hosts")
-            await self._start(reached, rest)
+            size = max(1, len(rest) // 4) if self.rolling else len(rest)
+            for first in range(0, len(rest), size):
+                await self._start(reached, rest[first : first + size])
+                if self.rolling:
+                    await self._joined(reached, nomad, deadline, rest[: first + size])
         await self._joined(reached, nomad, deadline)
         self._judge(reached)
+        await self._save([host for host in reached.good if host.server])
+
+    async def _save(self, servers: Sequence[HostRecord]) -> None:
+        """Let every server write its state; one that does not run has none to write."""
+
+        def save(host: HostRecord) -> None:
+            with contextlib.suppress(SparknomadError):
+                self.client(self.cluster.changed(hosts=(host,))).snapshot()
+
+        await asyncio.gather(*(asyncio.to_thread(save, host) for host in servers))
+
+    async def _start_in_turn(
+        self, reached: Reached, servers: list[HostRecord], nomad: Nomad, deadline: Deadline
+    ) -> None:
+        """One server after another, the leader last: most of them serve all the time."""
+        leader = (await asyncio.to_thread(nomad.leader)).rpartition(":")[0]
+        await self._save(servers)
+        for host in sorted(servers, key=lambda host: host.address == leader):
+            told = await self._start(reached, [host])
+            if "started" not in told.get(host.name, ""):
+                continue
+
+            def serves(name: str = host.name) -> bool:
+                members = nomad.members() if nomad.leader() else {}
+                return members.get(name) == "alive" and nomad.is_voter(name)
+
+            what = f"{host.name} to be one of the servers"
+            await asyncio.to_thread(wait_until, serves, what, deadline, interval=0.5)
 
     async def _protect(self, reached: Reached) -> None:
         """Let only the cluster's hosts reach what its tasks serve."""
         if not self.cluster.firewall:
             return
-        rules = script(
-            "firewall",
-            chain=firewall_chain(self.cluster),
-            hosts=" ".join(host.address for host in reached.good),
-            ports=":".join(map(str, HOST_PORTS)),
-        )
+        rules = firewall_script(self.cluster, [host for host in reached.records if host.address])
         asked = {host.name for host in reached.good}
         done = await reached.run(rules, "setting up the firewall")
         bad = [host for host in reached.records if host.name in asked - done.keys()]
@@ -231,11 +293,11 @@ class Deployment:
                 "network itself keeps others out.",
             )
 
-    async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> None:
+    async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> dict[str, str]:
         cluster = self.cluster.changed(hosts=reached.records)
         files = {host.name: host_files(cluster, host, self.authority) for host in hosts}
 
-        async def start(shell: Shell) -> None:
+        async def start(shell: Shell) -> str:
             contents = files[shell.host.name]
             for path, content in contents.items():
                 await shell.write(path, content)
@@ -243,15 +305,32 @@ class Deployment:
                 "start",
                 directory=str(self._place.parent),
                 cluster=self._place.name,
-                mark=mark_of(contents),
+                mark=mark_of(contents, self.goods.nomad.content),
             )
-            await shell.run(started, name="starting Nomad")
+            return await shell.run(started, name="starting Nomad")
 
-        await reached.each(start, only=files)
+        return await reached.each(start, only=files, what="starting Nomad")
 
-    async def _joined(self, reached: Reached, nomad: Nomad, deadline: Deadline) -> None:
+    def marks(self) -> dict[str, str]:
+        """With which mark each host's agent would run; nothing is sent."""
+        return {
+            host.name: mark_of(
+                host_files(self.cluster, host, self.authority), self.goods.nomad.content
+            )
+            for host in self.cluster.hosts
+            if host.address
+        }
+
+    async def _joined(
+        self,
+        reached: Reached,
+        nomad: Nomad,
+        deadline: Deadline,
+        among: Sequence[HostRecord] | None = None,
+    ) -> None:
         """Wait until every worker's agent takes work; who does not in time is left out."""
-        expected = {host.name for host in reached.good if host.worker}
+        names = {host.name for host in (reached.records if among is None else among)}
+        expected = {host.name for host in reached.good if host.worker and host.name in names}
         ready: set[str] = set()
 
         def all_ready() -> bool:
@@ -270,7 +349,10 @@ class Deployment:
             if self.spec.min_workers is None and not ready:
                 raise
         for host in reached.good:
+            if host.name not in names:
+                continue
             joined = not host.worker or host.name in ready
             reached.change(
                 host.name, joined=joined, problem="" if joined else "its agent did not join"
             )
+            reached.show(host.name, "joined" if joined else "FAILED: its agent did not join")

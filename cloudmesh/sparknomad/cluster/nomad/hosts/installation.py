@@ -6,14 +6,19 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, probed, serving
 from cloudmesh.sparknomad.cluster.nomad.configuration import AGENT_PORTS, host_configuration
-from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import Deployment, firewall_chain
+from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import (
+    Deployment,
+    firewall_chain,
+    firewall_script,
+)
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached, enter
 from cloudmesh.sparknomad.cluster.nomad.hosts.rotation import Rotation, rotation_steps
@@ -23,7 +28,7 @@ from cloudmesh.sparknomad.cluster.nomad.installation import Installation, token_
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute.ssh import HostKeys
 from cloudmesh.sparknomad.model import Component, ImageRuntime, PlanStep
-from cloudmesh.sparknomad.packing import pack
+from cloudmesh.sparknomad.packing import Packed, pack
 from cloudmesh.sparknomad.processes import write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline
@@ -35,6 +40,22 @@ _REMOVE_SECONDS = 300
 
 def _roles(host: HostRecord) -> str:
     return " and ".join(role for role in ("server", "worker") if getattr(host, role))
+
+
+_DRAINED = ("draining", "drained")
+
+
+def _url(host: HostRecord) -> str:
+    return f"https://{host.address}:{AGENT_PORTS['http']}"
+
+
+def _node_state(node: Mapping[str, Any], as_server: str) -> str:
+    """What is to be told of a host."""
+    if node["Status"] != "ready":
+        return str(node["Status"])
+    if node.get("Drain"):
+        return "draining"
+    return "drained" if node["SchedulingEligibility"] == "ineligible" else as_server
 
 
 class Hosts(Installation):
@@ -82,26 +103,43 @@ class Hosts(Installation):
     # deploy
 
     def ensure(
-        self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime, deadline: Deadline
+        self,
+        spec: ClusterSpec,
+        cluster: NomadCluster,
+        image: ImageRuntime,
+        deadline: Deadline,
+        *,
+        rolling: bool = False,
     ) -> NomadCluster:
         """Let all agents run as they should, and wait until they take work."""
         self._authority.ensure()
-        deployment = Deployment(
+        goods = self._goods(spec, cluster, image)
+        deployment = self._deployment(spec, cluster, goods, rolling=rolling)
+
+        async def run() -> NomadCluster:
+            self.context.say(f"logging in to {len(cluster.hosts)} hosts")
+            show = self.context.show
+            async with enter(cluster.hosts, self._keys, deployment.spared, show) as reached:
+                return await deployment.run(reached, deadline)
+
+        try:
+            return asyncio.run(run())
+        finally:
+            self.context.show("", "")
+
+    def _deployment(
+        self, spec: ClusterSpec, cluster: NomadCluster, goods: Goods, *, rolling: bool = False
+    ) -> Deployment:
+        return Deployment(
             spec=spec,
             cluster=cluster,
-            goods=self._goods(spec, cluster, image),
+            goods=goods,
             authority=self._authority,
             client=self.client,
             note=lambda changed: changed.write(self.directory),
             say=self.context.say,
+            rolling=rolling,
         )
-
-        async def run() -> NomadCluster:
-            self.context.say(f"logging in to {len(cluster.hosts)} hosts")
-            async with enter(cluster.hosts, self._keys) as reached:
-                return await deployment.run(reached, deadline)
-
-        return asyncio.run(run())
 
     def _goods(self, spec: ClusterSpec, cluster: NomadCluster, image: ImageRuntime) -> Goods:
         binary = Path(cluster.binary)
@@ -129,15 +167,12 @@ class Hosts(Installation):
     # use
 
     def client(self, cluster: NomadCluster) -> Nomad:
-        """A client of the first server that answers."""
-        clients = [
-            Nomad(f"https://{host.address}:{AGENT_PORTS['http']}", cluster.token, self._operator)
-            for host in cluster.servers
-        ]
-        for client in clients if len(clients) > 1 else ():
-            if client.leader():
-                return client
-        return clients[0]
+        """A client of the first server that answers; it turns to another if that is lost."""
+        found = [_url(host) for host in cluster.servers]
+        first = serving(found, self._operator) if len(found) > 1 else found[0]
+        first = first or found[0]
+        others = [each for each in found if each != first]
+        return Nomad(first, cluster.token, self._operator, others=others)
 
     def problem(self, cluster: NomadCluster, client: Nomad) -> str:
         """Why Nomad does not serve; empty if it does."""
@@ -148,14 +183,20 @@ class Hosts(Installation):
         """The agents, as Nomad's servers see them."""
         states: dict[str, str] = {}
         if not problem:
-            for node in self.client(cluster).nodes():
-                states[node["Name"]] = node["Status"]
+            nomad = self.client(cluster)
+            # Asked themselves: the other servers notice only after half a minute.
+            answering = probed([_url(host) for host in cluster.servers], self._operator)
+            for host in cluster.servers:
+                states[host.name] = "ready" if answering[_url(host)] else "down"
+            for node in nomad.nodes():
+                states[node["Name"]] = _node_state(node, states.get(node["Name"], "ready"))
         found = []
         for host in cluster.hosts:
-            state = states.get(host.name, "" if not host.worker else "not there")
-            healthy = not problem and not host.problem and state in ("ready", "")
+            state = states.get(host.name, "not there")
+            # One that was drained is as it should be.
+            healthy = not problem and not host.problem and state in ("ready", *_DRAINED)
             roles = _roles(host)
-            why = problem or host.problem or (state if not healthy else "")
+            why = problem or host.problem or ("" if state == "ready" else state)
             detail = f"{roles}: {why}" if why else roles
             found.append(Component("host", host.name, healthy, host.address, detail))
         return found
@@ -211,17 +252,73 @@ class Hosts(Installation):
 
         asyncio.run(run())
 
+    def known_hosts_files(self, host: HostRecord) -> list[Path]:
+        """Files with the host keys that are trusted, for the system's SSH."""
+        if host.host_key:
+            own = self.directory / "ssh" / f"{host.name}.known_hosts"
+            own.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(own, f"* {host.host_key}\n")
+            return [own]
+        return [self.directory / "known_hosts", Path.home() / ".ssh" / "known_hosts"]
+
+    def look(
+        self, cluster: NomadCluster, hosts: Sequence[HostRecord]
+    ) -> dict[str, tuple[str, str]]:
+        """The digest of the Nomad, and the mark of the running agent, on hosts that are reached."""
+        values = {"directory": str(PurePosixPath(cluster.directory).parent), "cluster": self.name}
+        told, _ = self.on_hosts(hosts, script("running", **values), "looking around")
+        found = {}
+        for name, lines in told.items():
+            seen = dict(line.split("=", 1) for line in lines.splitlines())
+            found[name] = (seen.get("nomad", ""), seen.get("mark", ""))
+        return found
+
+    def marks(self, spec: ClusterSpec, cluster: NomadCluster, nomad: str) -> dict[str, str]:
+        """With which mark each host's agent would run, for a Nomad of this digest."""
+        packed = Packed("Nomad", Path(cluster.binary), "", nomad, 0, 0)
+        goods = Goods(spec.directory, packed, cluster.image_id[:32], ())
+        return self._deployment(spec, cluster, goods).marks()
+
+    def protect(self, cluster: NomadCluster) -> None:
+        """Let hosts that are no part of the cluster any more not reach what it serves."""
+        if not cluster.firewall:
+            return
+        good = [host for host in cluster.hosts if host.address]
+        _, failed = self.on_hosts(good, firewall_script(cluster, good), "setting up the firewall")
+        for name, problem in failed.items():
+            self.context.say(f"{name}: {problem}")
+
     # destroy
 
     def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
         """Stop all agents, and remove everything from every host."""
         assert cluster
         self.context.say(f"removing it from {len(cluster.hosts)} hosts")
-        left = asyncio.run(self._remove(cluster))
+        left = self.uninstall(cluster)
         if left:
             write_private(self.directory / "left.json", json.dumps(left))
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def uninstall(self, cluster: NomadCluster) -> list[str]:
+        """Remove everything of a cluster from its hosts; what is left, each for a person."""
+        return asyncio.run(self._remove(cluster))
+
+    def on_hosts(
+        self, hosts: Sequence[HostRecord], words: str, what: str, timeout: float = 120
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Run the same script on some hosts at a time.
+
+        Returns:
+            What they told, and what went wrong, by their names.
+        """
+
+        async def run() -> tuple[dict[str, str], dict[str, str]]:
+            async with enter(hosts, self._keys) as reached:
+                told = await reached.run(words, what, timeout=timeout)
+            return told, {host.name: host.problem for host in reached.records if host.problem}
+
+        return asyncio.run(run())
 
     async def _remove(self, cluster: NomadCluster) -> list[str]:
         values = {

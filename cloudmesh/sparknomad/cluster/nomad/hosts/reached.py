@@ -44,11 +44,21 @@ class Reached:
     Attributes:
         records: all hosts, also those that failed.
         shells: those that let us in, by name.
+        spared: how many may be given up when they keep the others waiting; ``None`` for none.
+        show: shows what a host is doing now.
     """
 
-    def __init__(self, records: Iterable[HostRecord], shells: Mapping[str, Shell]) -> None:
+    def __init__(
+        self,
+        records: Iterable[HostRecord],
+        shells: Mapping[str, Shell],
+        spared: int | None = None,
+        show: Callable[[str, str], None] = lambda subject, state: None,
+    ) -> None:
+        self.show = show
         self.records = tuple(records)
         self.shells = shells
+        self.spared = spared
 
     @property
     def good(self) -> list[HostRecord]:
@@ -67,24 +77,30 @@ class Reached:
         told = error.message if isinstance(error, SparknomadError) else str(error)
         told = told.removeprefix(f"{name}: ")
         self.change(name, problem=told or type(error).__name__)
+        self.show(name, f"FAILED: {told or type(error).__name__}")
 
     async def each(
         self,
         do: Callable[[Shell], Awaitable[Answer]],
         only: Iterable[str] | None = None,
+        what: str = "",
     ) -> dict[str, Answer]:
         """Do something on all good hosts at a time.
 
         Args:
             do: gets the host's shell.
             only: the names of some of them.
+            what: is done, for who watches.
 
         Returns:
             The answers of those where it went well, by name; the others are failed now.
         """
         names = set(self.shells if only is None else only)
         hosts = [host_of(record) for record in self.good if record.name in names]
-        answers = await each_host(hosts, lambda host: do(self.shells[host.name]))
+        for host in hosts if what else ():
+            self.show(host.name, what)
+        enough = None if self.spared is None else len(hosts) - self.spared
+        answers = await each_host(hosts, lambda host: do(self.shells[host.name]), enough)
         good: dict[str, Answer] = {}
         for name, answer in answers.items():
             if isinstance(answer, Exception):
@@ -101,20 +117,30 @@ class Reached:
         timeout: float = 120,
     ) -> dict[str, str]:
         """Run the same script on all good hosts at a time; `each` tells the rest."""
-        return await self.each(lambda shell: shell.run(words, timeout=timeout, name=name), only)
+        return await self.each(
+            lambda shell: shell.run(words, timeout=timeout, name=name), only, name
+        )
 
 
 @asynccontextmanager
-async def enter(records: Sequence[HostRecord], keys: HostKeys) -> AsyncIterator[Reached]:
-    """Log in to all hosts at a time."""
+async def enter(
+    records: Sequence[HostRecord],
+    keys: HostKeys,
+    spared: int | None = None,
+    show: Callable[[str, str], None] = lambda subject, state: None,
+) -> AsyncIterator[Reached]:
+    """Log in to all hosts at a time; `spared` of them may be given up for being slow."""
     async with AsyncExitStack() as stack:
 
         async def log_in(host: Host) -> Shell:
             return await stack.enter_async_context(open_shell(host, keys))
 
-        answers = await each_host([host_of(record) for record in records], log_in)
+        enough = None if spared is None else len(records) - spared
+        for record in records:
+            show(record.name, "logging in")
+        answers = await each_host([host_of(record) for record in records], log_in, enough)
         shells = {name: shell for name, shell in answers.items() if isinstance(shell, Shell)}
-        reached = Reached((replace(record, problem="") for record in records), shells)
+        reached = Reached((replace(record, problem="") for record in records), shells, spared, show)
         for name, answer in answers.items():
             if isinstance(answer, Exception):
                 reached.fail(name, answer)

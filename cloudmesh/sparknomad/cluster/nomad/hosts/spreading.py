@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
 from cloudmesh.sparknomad.compute.ssh import HostError, Shell
+from cloudmesh.sparknomad.errors import SparknomadError
 from cloudmesh.sparknomad.packing import Packed
 
 __all__ = ["Goods", "spread", "wanted"]
@@ -72,15 +73,21 @@ async def spread(
     if not lacking:
         return {}
     # The one that lacks most: what it has got serves all others.
-    seed = max(lacking, key=lambda name: len(needs[name]))
-    await _upload(shells[seed], goods, needs[seed], say)
-    await _unpack(shells[seed], goods, needs[seed])
-    others = [name for name in lacking if name != seed]
+    lacking.sort(key=lambda name: -len(needs[name]))
     failed: dict[str, Exception] = {}
-    if others:
-        say(f"{seed} passes them on to {len(others)} other hosts")
-        failed = await _pass_on(goods, seed, shells, needs, addresses, others)
-    await _forget(shells[seed], goods)
+    for seed in lacking:
+        try:
+            await _upload(shells[seed], goods, needs[seed], say)
+            await _unpack(shells[seed], goods, needs[seed])
+        except SparknomadError as error:  # another may do in its place
+            failed[seed] = error
+            continue
+        others = [name for name in lacking if name != seed and name not in failed]
+        if others:
+            say(f"{seed} passes them on to {len(others)} other hosts")
+            failed |= await _pass_on(goods, seed, shells, needs, addresses, others)
+        await _forget(shells[seed], goods)
+        break
     return failed
 
 

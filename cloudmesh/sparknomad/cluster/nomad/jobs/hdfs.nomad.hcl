@@ -61,7 +61,8 @@ job "hdfs" {
     }
 
     ephemeral_disk {
-      sticky = true
+      sticky  = true
+      migrate = true # from a drained host what it knows comes along
     }
 
     service {

@@ -44,6 +44,12 @@ variable "memory_mb" {
   default     = 2048
 }
 
+variable "parallel" {
+  description = "How many are replaced at a time when the job changes; 0 for all."
+  type        = number
+  default     = 0
+}
+
 locals {
   # exec knows users of the host only: start as nobody without capabilities, then change over.
   become = [
@@ -64,7 +70,8 @@ job "spark-worker" {
 
   # Without a deployment to wait for, a cluster can be scaled while it comes up.
   update {
-    max_parallel = 0
+    max_parallel     = var.parallel
+    min_healthy_time = "5s"
   }
 
   group "worker" {
@@ -84,7 +91,8 @@ job "spark-worker" {
     }
 
     ephemeral_disk {
-      sticky = true
+      sticky  = true
+      migrate = true # from a drained host its blocks come along
     }
 
     service {

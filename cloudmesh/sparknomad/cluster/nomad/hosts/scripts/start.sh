@@ -43,3 +43,4 @@ echo "$mark" >started
 count=0
 while ! alive && [ $count -lt 100 ]; do sleep 0.1; count=$((count + 1)); done
 alive || { tail -n 3 agent.log >&2; exit 6; }
+echo started
