@@ -106,6 +106,10 @@ class LabHost:
             self.process.wait()
         self.process = None
 
+    def hang(self, *, still: bool = True) -> None:
+        """Let its SSH server accept connections and say nothing; or let it go on."""
+        os.kill(self._init(), signal.SIGSTOP if still else signal.SIGCONT)
+
     def run(self, *words: str, check: bool = True) -> str:
         """Run a program on it, in all of its namespaces."""
         return _do(*self.enter(), *words, check=check)

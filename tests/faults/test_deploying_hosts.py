@@ -36,7 +36,7 @@ def bare(
 
 def test_a_host_that_hangs_does_not_hold_the_others(bare: Rack) -> None:
     host = bare.lab.hosts[2]
-    host.run("pkill", "-STOP", "-o", "-x", "sshd")
+    host.hang()
     begun = time.monotonic()
     try:
         done = bare.deploy("--min-workers=2")
@@ -44,7 +44,7 @@ def test_a_host_that_hangs_does_not_hold_the_others(bare: Rack) -> None:
         assert done.code == 0, done
         assert f"{host.address}: has not answered for" in done.err
     finally:
-        host.run("pkill", "-CONT", "-o", "-x", "sshd")
+        host.hang(still=False)
     nothing_is_left_after_destroy(bare)
     begun = time.monotonic()
     done = bare.deploy()
