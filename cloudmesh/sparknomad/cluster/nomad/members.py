@@ -65,6 +65,11 @@ class Members(ABC):
         """Forget a node."""
         self._request("node", node, "purge", method="post")
 
+    def deployment(self, job: str) -> str:
+        """Where the latest change of a job stands: ``running``, ``successful``, …; or empty."""
+        found = self._request("job", quote(job, safe=""), "deployment").json()
+        return str(found["Status"]) if found else ""
+
     def would_change(self, job: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """What registering a job would change: fields with their values before and after."""
         body = {"Job": job, "Diff": True}

@@ -20,7 +20,7 @@ from cloudmesh.sparknomad.errors import (
 )
 from cloudmesh.sparknomad.model import Change, ClusterStatus, ImageRuntime, Runtime
 from cloudmesh.sparknomad.specs import ClusterSpec
-from cloudmesh.sparknomad.waiting import Deadline
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.cluster.nomad.provider import NomadProvider
@@ -230,4 +230,20 @@ class NomadHosts(HostOperations):
         deadline = Deadline(timeout)
         with self._provider._locked(self.name):
             self._provider._deploy(spec, runtime, deadline, rolling=True)
+            nomad = self._provider._nomad(self.name)
+            self._say("replacing workers, some at a time")
+            wait_until(
+                lambda: nomad.deployment("spark-worker") not in ("running", "pending"),
+                "all workers to be replaced",
+                deadline,
+                interval=1,
+            )
+            status = nomad.deployment("spark-worker")
+            if status not in ("", "successful"):
+                raise ClusterError(
+                    f"Replacing the workers of cluster {self.name!r} stopped: it is {status}.",
+                    hint=f"See `cms sparknomad cluster status {self.name}`; upgrade it again.",
+                )
+            # As a deploy has it: the next one finds nothing to change.
+            self._provider._register_all(nomad, self._cluster, deadline)
             self._provider._settled(spec, deadline)
