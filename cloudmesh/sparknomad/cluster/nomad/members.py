@@ -65,10 +65,11 @@ class Members(ABC):
         """Forget a node."""
         self._request("node", node, "purge", method="post")
 
-    def deployment(self, job: str) -> str:
-        """Where the latest change of a job stands: ``running``, ``successful``, …; or empty."""
+    def rollout(self, job: str, version: int) -> str:
+        """Where replacing a job's allocations by a version of it stands; empty if not begun."""
         found = self._request("job", quote(job, safe=""), "deployment").json()
-        return str(found["Status"]) if found else ""
+        begun = found and found["JobVersion"] >= version
+        return str(found["Status"]) if begun else ""
 
     def would_change(self, job: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """What registering a job would change: fields with their values before and after."""

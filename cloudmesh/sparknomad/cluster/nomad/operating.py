@@ -229,21 +229,29 @@ class NomadHosts(HostOperations):
         """Bring image, Nomad and configuration of all hosts to what a deploy would, in turns."""
         deadline = Deadline(timeout)
         with self._provider._locked(self.name):
+            before = self._worker_version()
             self._provider._deploy(spec, runtime, deadline, rolling=True)
-            nomad = self._provider._nomad(self.name)
-            self._say("replacing workers, some at a time")
-            wait_until(
-                lambda: nomad.deployment("spark-worker") not in ("running", "pending"),
-                "all workers to be replaced",
-                deadline,
-                interval=1,
-            )
-            status = nomad.deployment("spark-worker")
-            if status not in ("", "successful"):
-                raise ClusterError(
-                    f"Replacing the workers of cluster {self.name!r} stopped: it is {status}.",
-                    hint=f"See `cms sparknomad cluster status {self.name}`; upgrade it again.",
-                )
+            if self._worker_version() != before:
+                self._replaced(self._worker_version(), deadline)
             # As a deploy has it: the next one finds nothing to change.
+            nomad = self._provider._nomad(self.name)
             self._provider._register_all(nomad, self._cluster, deadline)
             self._provider._settled(spec, deadline)
+
+    def _worker_version(self) -> int:
+        return int(self._provider._nomad(self.name).job("spark-worker")["Version"])
+
+    def _replaced(self, version: int, deadline: Deadline) -> None:
+        nomad = self._provider._nomad(self.name)
+        self._say("replacing workers, some at a time")
+
+        def ended() -> str:
+            status = nomad.rollout("spark-worker", version)
+            return "" if status in ("running", "pending") else status
+
+        status = wait_until(ended, "all workers to be replaced", deadline, interval=1)
+        if status != "successful":
+            raise ClusterError(
+                f"Replacing the workers of cluster {self.name!r} stopped: it is {status}.",
+                hint=f"See `cms sparknomad cluster status {self.name}`; upgrade it again.",
+            )
