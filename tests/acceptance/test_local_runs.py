@@ -139,6 +139,35 @@ def test_a_killed_driver_is_told_as_lost(shared: Command, tmp_path: Path) -> Non
         member.kill()
 
 
+WHERE = """
+import os, pathlib
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def java(_):
+    process = os.getppid()
+    while "java" not in os.readlink(f"/proc/{process}/exe"):
+        process = int(pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")")[-1].split()[1])
+    words = pathlib.Path(f"/proc/{process}/cmdline").read_text().split("\\0")
+    given = [word.partition("=")[2] for word in words if word.startswith("-Djava.io.tmpdir=")]
+    return [*given, *os.environ["SPARK_EXECUTOR_DIRS"].split(":")]
+print(spark._jvm.java.lang.System.getProperty("java.io.tmpdir"))
+print(*spark.sparkContext.parallelize([0], 1).map(java).first(), sep="\\n")
+spark.range(9).write.saveAsTable("kept")
+print(spark.conf.get("spark.sql.warehouse.dir").removeprefix("file://"))
+spark.stop()
+"""
+
+
+def test_what_a_killed_process_leaves_goes_with_the_cluster(
+    shared: Command, tmp_path: Path
+) -> None:
+    done = shared.ok("job", "run", write(tmp_path, WHERE), "--quiet")
+    home = shared.home / ".cloudmesh/sparknomad/clusters/local"
+    places = done.out.splitlines()
+    assert len(places) == 4 and all(place.startswith(f"{home}/") for place in places), done.out
+    assert not Path(places[-1]).exists()
+
+
 def test_twelve_runs_at_once_are_twelve_runs(shared: Command, tmp_path: Path) -> None:
     program = write(tmp_path, "print('here')")
     with ThreadPoolExecutor(12) as pool:

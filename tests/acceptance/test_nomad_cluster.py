@@ -95,6 +95,20 @@ def test_the_flights_job_runs_on_a_file_of_this_machine(deployed: Command, tmp_p
     assert report["executors"] >= 1
 
 
+def test_a_table_without_a_place_is_whole_and_goes_with_its_run(
+    deployed: Command, tmp_path: Path
+) -> None:
+    program = write(
+        tmp_path,
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
+        "spark.range(100).repartition(4).write.saveAsTable('kept')\n"
+        "print(spark.table('kept').count())",
+    )
+    assert deployed.ok("job", "run", program).out == "100\n"
+    assert deployed.ok("storage", "list", "cluster:warehouses/", "--output=json").json() == []
+
+
 def test_the_event_log_reaches_the_history_server(deployed: Command, tmp_path: Path) -> None:
     program = write(
         tmp_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -180,6 +181,33 @@ def test_executors_come_and_go_within_their_range(tmp_path: Path) -> None:
         "shuffleTracking.enabled": "true",
         "shuffleTracking.timeout": "5min",
     }
+
+
+def test_tables_of_one_attempt_are_where_executors_can_write_them(tmp_path: Path) -> None:
+    def place(where: dict[str, Any], attempt: str) -> str:
+        scratch = tmp_path / attempt
+        scratch.mkdir()
+        values = sparkconf.properties(definition(), where, tmp_path, scratch)
+        return values["spark.sql.warehouse.dir"]
+
+    own = cluster(tmp_path)
+    assert place(own, "attempt-0") == (tmp_path / "attempt-0" / "warehouse").as_uri()
+    shared = {"warehouse": "/sparknomad/warehouses/r", "staging": {"prefix": "hdfs://h:1"}}
+    found = place({**own, **shared}, "attempt-1")
+    assert found == "hdfs://h:1/sparknomad/warehouses/r/attempt-1"
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", 'it\'s "so"'])
+def test_javas_temporary_files_are_where_the_cluster_says(tmp_path: Path, name: str) -> None:
+    where = cluster(tmp_path, temporary=str(tmp_path / name))
+    option = f"-Djava.io.tmpdir={tmp_path / name}"
+    values = sparkconf.properties(definition(), where, tmp_path, tmp_path)
+    # Spark takes these apart as a shell does.
+    assert option in shlex.split(values["spark.executor.extraJavaOptions"])
+    assert option in sparkconf.java_command(definition(), where, tmp_path, tmp_path)
+    assert "tmpdir" not in " ".join(
+        sparkconf.java_command(definition(), cluster(tmp_path), tmp_path, tmp_path)
+    )
 
 
 def test_awkward_arguments_reach_java_unchanged(tell: Tell) -> None:

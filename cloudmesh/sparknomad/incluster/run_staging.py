@@ -102,7 +102,7 @@ def fetch(artifact: dict[str, str], into: Path, cluster: dict[str, Any]) -> Path
 
 
 def keep(events: Path, outcome: Path, run: str, cluster: dict[str, Any]) -> str:
-    """Upload event logs and the outcome, where the cluster has a place for them.
+    """Upload event logs and the outcome, and remove the run's tables, where the cluster has them.
 
     Returns:
         What went wrong; empty if nothing did.
@@ -115,6 +115,7 @@ def keep(events: Path, outcome: Path, run: str, cluster: dict[str, Any]) -> str:
                 _storage(cluster).put(log, f"{target}/{log.name.removesuffix('.inprogress')}")
         if target:
             _storage(cluster).put(outcome, f"{cluster['runs']}/{run}.json")
+            _storage(cluster).delete(cluster["warehouse"])
     except _ODD as error:
         return explain(error)
     return ""

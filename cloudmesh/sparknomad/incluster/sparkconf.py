@@ -7,6 +7,7 @@ to put this command together.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ HDFS_DIRECTORIES = (
     "/sparknomad/staged",
     "/sparknomad/events",
     "/sparknomad/runs",
+    "/sparknomad/warehouses",
 )
 """What every cluster's HDFS has from the beginning."""
 
@@ -186,8 +188,12 @@ def properties(
     executors = resources["executors"]
     startup = definition["startup"]
     archive = cluster.get("archive")
-    executor_options = " ".join(
-        [*java_options(startup, driver=False, archive=archive), logging_option()]
+    executor_options = shlex.join(
+        [
+            *java_options(startup, driver=False, archive=archive),
+            logging_option(),
+            *_temporary(cluster),
+        ]
     )
     events = directory / "events"
     events.mkdir(exist_ok=True)
@@ -213,7 +219,7 @@ def properties(
         "spark.storage.decommission.enabled": "true",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.sql.warehouse.dir": (directory / "work" / "spark-warehouse").as_uri(),
+        "spark.sql.warehouse.dir": _warehouse(cluster, scratch),
     }
     values.update(_executor_count(executors))
     if cluster.get("secret_file"):
@@ -245,6 +251,18 @@ def properties(
         pattern = values.get("spark.redaction.regex")
         values["spark.redaction.regex"] = run_private.redaction(secrets, pattern)
     return values
+
+
+def _warehouse(cluster: dict[str, Any], scratch: Path) -> str:
+    """Where tables go that have no place of their own: known to one attempt, as its catalog is."""
+    if shared := cluster.get("warehouse"):
+        return f"{cluster['staging']['prefix']}{shared}/{scratch.name}"
+    return (scratch / "warehouse").as_uri()
+
+
+def _temporary(cluster: dict[str, Any]) -> list[str]:
+    place = cluster.get("temporary")
+    return [f"-Djava.io.tmpdir={place}"] if place else []
 
 
 def _executor_count(executors: dict[str, Any]) -> dict[str, str]:
@@ -282,6 +300,8 @@ def java_command(
     own = definition["conf"].get("spark.driver.extraJavaOptions", "")
     return [
         *_java_machine(definition, cluster, class_path(cluster), values["spark.driver.memory"]),
+        # Hive's own catalog, if it has no other: also known to one attempt.
+        f"-Dderby.system.home={scratch}",
         *own.split(),
         "org.apache.spark.deploy.SparkSubmit",
         "--properties-file",
@@ -341,6 +361,7 @@ def _java_machine(
             archive=cluster.get("archive"),
         ),
         logging_option(),
+        *_temporary(cluster),
     ]
 
 

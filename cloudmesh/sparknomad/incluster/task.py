@@ -94,6 +94,7 @@ def prepare() -> Path:
         "artifacts": "/sparknomad/artifacts",
         "events": "/sparknomad/events",
         "runs": "/sparknomad/runs",
+        "warehouse": f"/sparknomad/warehouses/{run['run']}",
         "host": os.environ["SPARKNOMAD_HOST"],
         "secret_file": str(secrets / "spark"),
         "spark_home": os.environ["SPARK_HOME"],

@@ -16,9 +16,11 @@ from cloudmesh.sparknomad.processes import ProcessRef, free_ports, spawn_detache
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.units import spark_size
 
-__all__ = ["HOST", "Daemon", "LocalCluster", "start_master", "start_worker"]
+__all__ = ["HOST", "TEMPORARY", "Daemon", "LocalCluster", "start_master", "start_worker"]
 
 HOST = "127.0.0.1"
+TEMPORARY = "tmp"
+"""What processes that are killed leave behind lies there, and goes with the cluster."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class LocalCluster:
 
 def prepare(directory: Path) -> None:
     """Make a cluster's directories and its secret; what is there stays."""
-    for name in ("conf", "logs", "work", "artifacts", "runs"):
+    for name in ("conf", "logs", "work", "artifacts", "runs", TEMPORARY):
         (directory / name).mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     secret = directory / "secret"
@@ -160,6 +162,7 @@ def _start(
         *sparkconf.module_options(java_home),
         *sparkconf.java_options("fast", driver=True),
         sparkconf.logging_option(),
+        f"-Djava.io.tmpdir={directory / TEMPORARY}",
         "-Dspark.worker.cleanup.enabled=true",
         *(recovery if name == "master" else ()),
         *conf,
@@ -172,6 +175,8 @@ def _start(
         **{key: os.environ[key] for key in kept if key in os.environ},
         "SPARK_HOME": spark_home,
         "SPARK_CONF_DIR": str(directory / "conf"),
+        # Executors keep there what they shuffle and spill.
+        "SPARK_LOCAL_DIRS": str(directory / TEMPORARY),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_SCALA_VERSION": "2.13" if cluster.runtime["spark_version"] >= "4" else "2.12",
         "JAVA_HOME": java_home,

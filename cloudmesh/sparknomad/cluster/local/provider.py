@@ -285,6 +285,7 @@ class LocalProvider(ClusterProvider):
             "master": cluster.url,
             "master_ui": master.ui,
             "host": HOST,
+            "temporary": str(directory / daemons.TEMPORARY),
             "artifacts": str(directory / "artifacts"),
             "secret_file": str(directory / "secret"),
             "conf_dir": str(directory / "conf"),
