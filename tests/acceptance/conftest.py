@@ -11,12 +11,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from google_account import google
+from hdfs import Hdfs
 from needs import require
 from servers import Server
 from wrongs import Wrong, fake_clock, wrongs
+
+if TYPE_CHECKING:
+    from acceptance.words import Stores
 
 SECONDS = 300
 
@@ -130,3 +135,19 @@ def wrong(
         require(fake_clock(1), "libfaketime (Debian: apt-get install libfaketime)")
     with wrongs(tmp_path_factory.mktemp("wrongs"), s3_server, swift_server) as made:
         yield {each.name: each for each in made}
+
+
+@pytest.fixture(scope="module")
+def stores(
+    s3_server: Server,
+    gcs_server: Server,
+    azure_server: Server,
+    swift_server: Server,
+    hdfs_server: Hdfs,
+) -> Iterator[Stores]:
+    """All of them; the account's tokens end soon, so that every run has to get some."""
+    from acceptance.words import Stores
+
+    with google(gcs_server.endpoint) as account:
+        account.life = 20
+        yield Stores(s3_server, gcs_server, account, azure_server, swift_server, hdfs_server)

@@ -38,6 +38,46 @@ print(f"{right} of 40")
 spark.stop()
 """
 
+# Tables of Hive's own form, a metastore in the driver, and one of Hive's functions on the workers.
+HIVE = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.enableHiveSupport().getOrCreate()
+assert spark.conf.get("spark.sql.catalogImplementation") == "hive"
+spark.conf.set("hive.exec.dynamic.partition.mode", "nonstrict")
+spark.sql("CREATE TABLE kept (n INT) PARTITIONED BY (word STRING) STORED AS TEXTFILE")
+spark.range(40).repartition(4).createOrReplaceTempView("given")
+spark.sql("INSERT INTO kept PARTITION (word) SELECT id, if(id < 10, 'be', 'to') FROM given")
+spark.sql("CREATE FUNCTION turned AS 'org.apache.hadoop.hive.ql.udf.UDFReverse'")
+counted = spark.sql("SELECT turned(word), count(*) FROM kept GROUP BY word ORDER BY word")
+for row in counted.collect():
+    print(*row)
+print([row["partition"] for row in spark.sql("SHOW PARTITIONS kept").collect()])
+spark.stop()
+"""
+
+# Counts in batches; the second query has what the first has counted from its checkpoint.
+ROCKS = """
+import sys
+from pyspark.sql import SparkSession, functions as F
+spark = SparkSession.builder.config(
+    "spark.sql.streaming.stateStore.providerClass",
+    "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+).config("spark.sql.shuffle.partitions", 2).getOrCreate()
+place = sys.argv[2]
+for turn in range(2):
+    spark.range(10 * turn, 10 * turn + 10).repartition(2).write.mode("append").parquet(f"{place}in")
+    stream = spark.readStream.schema("id long").parquet(f"{place}in")
+    query = (
+        stream.groupBy((F.col("id") % 2).alias("odd")).count().writeStream.outputMode("update")
+        .foreachBatch(lambda batch, _: print(*map(tuple, batch.orderBy("odd").collect())))
+        .option("checkpointLocation", f"{place}checkpoint").trigger(availableNow=True).start()
+    )
+    query.awaitTermination()
+    state = query.lastProgress["stateOperators"][0]
+    assert state["customMetrics"]["rocksdbPutCount"] > 0, state
+spark.stop()
+"""
+
 
 def test_spark_3_5_is_built_checked_deployed_and_runs_a_job(
     root: None, command: Command, tmp_path: Path, s3_server: Server, gcs_server: Server
@@ -92,13 +132,22 @@ def acts_as_a_service_account(command: Command, server: Server) -> None:
         assert not [each for each in account.refused if "statement" in each]
 
 
-def test_the_full_variant_learns(root: None, command: Command) -> None:
-    (command.home / "learn.py").write_text(LEARN)
+@pytest.mark.parametrize("line", ["4.1", "3.5"])
+def test_the_full_variant_learns_keeps_tables_and_counts_streams(
+    root: None, command: Command, line: str
+) -> None:
+    for name, program in (("learn", LEARN), ("hive", HIVE), ("rocks", ROCKS)):
+        (command.home / f"{name}.py").write_text(program)
     (command.home / "numpy.txt").write_text("numpy\n")
+    whole = (f"--spark={line}", "--variant=full", "--requirements=numpy.txt")
     try:
-        command.ok("image", "build", "whole", "--variant=full", "--requirements=numpy.txt")
+        command.ok("image", "build", "whole", *whole)
         command.ok("cluster", "deploy", "--image=whole", "--driver=exec", "--workers=2")
         assert command.ok("job", "run", "learn.py").out.strip() == "40 of 40"
+        told = command.ok("job", "run", "hive.py").out
+        assert told == "eb 10\not 30\n['word=be', 'word=to']\n"
+        told = command.ok("job", "run", "rocks.py", "--param", "place=cluster:/stream/").out
+        assert told == "(0, 5) (1, 5)\n(0, 10) (1, 10)\n"
         command.ok("cluster", "destroy")
     finally:
         command("cluster", "destroy", "--force")

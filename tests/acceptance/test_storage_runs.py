@@ -8,89 +8,16 @@ import os
 import re
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from acceptance.conftest import Command, Done, ended
-from google_account import Google, google
-from hdfs import Hdfs
+from acceptance.conftest import Command, ended
+from acceptance.words import COUNTED, KINDS, Lab, Stores
 from servers import Server
 
 from cloudmesh.sparknomad.model import ImageRecord
 
 pytestmark = pytest.mark.nomad
-
-# Counts words: small, but it lists, reads, shuffles, writes, commits and reads back.
-PROGRAM = """
-import argparse
-from pyspark.sql import SparkSession, functions as F
-parser = argparse.ArgumentParser()
-parser.add_argument("--input")
-parser.add_argument("--output")
-given = parser.parse_args()
-spark = SparkSession.builder.getOrCreate()
-words = spark.read.text(given.input).select(F.explode(F.split("value", " ")).alias("word"))
-words.groupBy("word").count().repartition(2).write.mode("overwrite").parquet(given.output)
-for row in spark.read.parquet(given.output).orderBy("word").collect():
-    print(row["word"], row["count"])
-spark.stop()
-"""
-JOB = """
-job: words
-program: words.py
-startup: fast
-parameters:
-  input: {type: uri, required: true}
-  output: {type: uri, required: true}
-arguments: ["--input", "{input}", "--output", "{output}"]
-"""
-TEXT = {"one.txt": "to be or not\nto be\n", "two of them.txt": "be that as it may\n"}
-COUNTED = "as 1\nbe 3\nit 1\nmay 1\nnot 1\nor 1\nthat 1\nto 2\n"
-
-
-@dataclass(frozen=True)
-class Lab:
-    """A deployed cluster, and a profile for each kind of storage with the texts in ``texts/``."""
-
-    command: Command
-    environment: dict[str, str]
-    secrets: tuple[str, ...]
-    account: Google
-
-    def ok(self, *words: str) -> Done:
-        done = self.command(*words, **self.environment)
-        assert done.code == 0, f"{words}: {done}"
-        return done
-
-    @property
-    def cluster(self) -> dict[str, Any]:
-        home = self.command.home / ".cloudmesh/sparknomad/clusters/default"
-        record: dict[str, Any] = json.loads((home / "cluster.json").read_text())
-        return record
-
-    def nomad(self, path: str) -> Any:
-        record = self.cluster
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{record['ports']['http']}/v1/{path}",
-            headers={"X-Nomad-Token": record["token"]},
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
-
-    def add(self, name: str, url: str, server: Server | Hdfs | Google, *more: str) -> None:
-        endpoint = server.endpoint.removesuffix("/devstoreaccount1")
-        words = ("storage", "profile", "add", name, f"--url={url}", f"--endpoint={endpoint}")
-        self.ok(*words, *more)
-
-
-@pytest.fixture(scope="module")
-def account(gcs_server: Server) -> Iterator[Google]:
-    """A service account; its tokens end soon, so that every run has to get some."""
-    with google(gcs_server.endpoint) as made:
-        made.life = 20
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -99,55 +26,16 @@ def lab(
     image: ImageRecord,
     cache: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    s3_server: Server,
-    gcs_server: Server,
-    account: Google,
-    azure_server: Server,
-    swift_server: Server,
-    hdfs_server: Hdfs,
+    stores: Stores,
 ) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("storage home")
-    environment = {
-        "AWS_ACCESS_KEY_ID": s3_server.access_key,
-        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
-        "EC2_ACCESS_KEY": swift_server.access_key,
-        "EC2_SECRET_KEY": swift_server.secret_key,
-        "AZURE_STORAGE_KEY": azure_server.secret_key,
-        "GOOGLE_CREDENTIALS_JSON": json.dumps(account.document),
-    }
-    pem = account.document["private_key"].splitlines()
-    secrets = (s3_server.secret_key, azure_server.secret_key, pem[5])
-    with ended(Command(home, cache)) as command:
-        made = Lab(command, environment, secrets, account)
+    with ended(Command(tmp_path_factory.mktemp("storage home"), cache)) as command:
+        made = Lab(command, stores)
         made.ok("cluster", "deploy", "--driver=exec")
-        given = "--credentials=environment"
-        made.add("aws", "s3://lab/runs/", s3_server, given)
-        made.add("stack", "swift://stack/runs/", swift_server, given)
-        azure = "abfs://lab@devstoreaccount1.dfs.core.windows.net/runs/"
-        made.add("azure", azure, azure_server, given)
-        project = "--set=options.project=test"
-        made.add("google", "gs://lab/runs/", account, given, project)
-        made.add("public", "gs://lab/runs/", gcs_server, "--credentials=none", project)
-        made.add("hadoop", f"{hdfs_server.url}runs/", hdfs_server, "--set=options.user=spark")
-        (home / "words.py").write_text(PROGRAM)
-        (home / "words.yaml").write_text(JOB)
-        texts = home / "texts"
-        texts.mkdir()
-        for name, text in TEXT.items():
-            (texts / name).write_text(text)
-        for place in ("aws:", "stack:", "azure:", "google:", "hadoop:", "cluster:lab/"):
-            made.ok("storage", "put", "texts", f"{place}texts/")
+        made.prepare()
+        made.ok("storage", "put", "texts", "cluster:lab/texts/")
         yield made
 
 
-def count(lab: Lab, source: str, target: str) -> Done:
-    words = ("job", "run", "words.yaml", "--param", f"input={source}", "--param")
-    done = lab.ok(*words, f"output={target}")
-    assert done.out == COUNTED
-    return done
-
-
-KINDS = ("aws", "google", "azure", "stack", "hadoop", "file")
 EVERY = [(source, target) for source in KINDS for target in KINDS]
 # Each kind once; the others take minutes.
 SHORT = {("aws", "google"), ("azure", "stack"), ("hadoop", "file")}
@@ -161,25 +49,18 @@ SHORT = {("aws", "google"), ("azure", "stack"), ("hadoop", "file")}
     ],
 )
 def test_the_same_job_reads_and_writes_every_storage(lab: Lab, source: str, target: str) -> None:
-    given = "texts" if source == "file" else f"{source}:texts/"
-    place = f"out-{source}" if target == "file" else f"{target}:out/{source}/"
-    count(lab, given, place)
-    listed = lab.ok("storage", "list", place, "--recursive", "--output=json").json()
-    names = [entry["url"].rpartition("/")[2] for entry in listed]
-    assert "_SUCCESS" in names
-    assert len([name for name in names if name.endswith(".parquet")]) == 2
-    assert not [name for name in names if "temporary" in name or "magic" in name]
+    lab.count_between(source, target)
 
 
 def test_a_plain_url_uses_the_profile_that_it_lies_in_and_commits_by_magic(lab: Lab) -> None:
-    count(lab, "cluster:lab/texts/", "s3://lab/runs/out/magic/")
+    lab.count("cluster:lab/texts/", "s3://lab/runs/out/magic/")
     lab.ok("storage", "get", "aws:out/magic/_SUCCESS", "_SUCCESS")
     proof = json.loads((lab.command.home / "_SUCCESS").read_text())
     assert proof["committer"] == "magic"
 
 
 def test_google_without_credentials(lab: Lab) -> None:
-    count(lab, "public:texts/", "public:out/public/")
+    lab.count("public:texts/", "public:out/public/")
 
 
 # Tells of the driver's and an executor's Java machine whether the shared archive is in use, and
@@ -310,7 +191,7 @@ def test_a_changed_credential_is_used_by_the_next_run(lab: Lab) -> None:
     assert done.code == 3
     assert "wrong" not in done.out.lower().replace("wrong key", "")
     assert "403" in done.err or "SignatureDoesNotMatch" in done.err
-    count(lab, "aws:texts/", "cluster:lab/rotated/")
+    lab.count("aws:texts/", "cluster:lab/rotated/")
 
 
 def test_missing_credentials_are_told_before_anything_is_sent(lab: Lab) -> None:
