@@ -21,7 +21,7 @@ def lab(cache: Path, tmp_path_factory: pytest.TempPathFactory, stores: Stores) -
 
 
 # Each kind is read once and written once.
-@pytest.mark.parametrize(("source", "target"), zip(KINDS, KINDS[1:] + KINDS[:1], strict=True))
+@pytest.mark.parametrize(("source", "target"), list(zip(KINDS, KINDS[1:] + KINDS[:1], strict=True)))
 def test_the_embedded_cluster_reads_and_writes_every_storage(
     lab: Lab, source: str, target: str
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cloudmesh.sparknomad.image.builder import Images
     from cloudmesh.sparknomad.storage.profile import StorageProfile
 
-__all__ = ["LOCAL", "Core", "silent"]
+__all__ = ["LOCAL", "Core", "silent", "unseen"]
 
 LOCAL = "local"
 """Name of the embedded cluster that starts when a run needs it."""
@@ -29,6 +29,11 @@ LOCAL = "local"
 def silent(message: str) -> None:
     """Show nobody what is done."""
     del message
+
+
+def unseen(subject: str, state: str) -> None:
+    """Show nobody what something is doing now."""
+    del subject, state
 
 
 class Core:
@@ -48,7 +53,7 @@ class Core:
         *,
         say: Callable[[str], None] = silent,
         accept_host_key: Callable[[str, str], bool] | None = None,
-        show: Callable[[str, str], None] = lambda subject, state: None,
+        show: Callable[[str, str], None] = unseen,
     ) -> None:
         self.show = show
         self.paths = paths or Paths.from_environment()
