@@ -45,6 +45,7 @@ _CREATED = frozenset(
         "createparent",
         "createflag",
         "namenoderpcaddress",
+        "tempdir",  # of fsspec's client; HDFS knows none
         "user.name",
     ]
 )
