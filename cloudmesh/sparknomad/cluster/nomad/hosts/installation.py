@@ -265,7 +265,8 @@ class Hosts(Installation):
         self, cluster: NomadCluster, hosts: Sequence[HostRecord]
     ) -> dict[str, tuple[str, str]]:
         """The digest of the Nomad, and the mark of the running agent, on hosts that are reached."""
-        values = {"directory": str(PurePosixPath(cluster.directory).parent), "cluster": self.name}
+        place = PurePosixPath(cluster.directory)  # here the cluster may have another name
+        values = {"directory": str(place.parent), "cluster": place.name}
         told, _ = self.on_hosts(hosts, script("running", **values), "looking around")
         found = {}
         for name, lines in told.items():
