@@ -216,20 +216,21 @@ def test_two_places_with_one_name_are_refused(lab: Lab, s3_server: Server) -> No
 STORES = ("aws", "stack", "azure", "google")
 
 
-def longest(directory: str) -> str:
-    """A name below a directory of a profile with which its object's has 1,024 bytes."""
-    size = 1024 - len(f"runs/{directory}")
+def longest(store: str, directory: str) -> str:
+    """The longest name below a directory of a profile: its object's has 1,024 bytes.
+
+    Google's connector asks for a directory of this name as well, which has a slash more.
+    """
+    size = 1024 - (store == "google") - len(f"runs/{directory}")
     parts = "/".join(["é" * 50 + "n" * 100] * 6)
     cut = parts.encode()[:size].decode("utf-8", "ignore").rstrip("/")
     return cut + "x" * (size - len(cut.encode()))
 
 
 def test_names_of_1024_bytes_are_staged_from_each_store(lab: Lab) -> None:
-    name = longest("long/")
-    text = lab.command.home / "long.txt"
-    text.write_text("long\n")
+    (lab.command.home / "long.txt").write_text("long\n")
     for store in STORES:
-        lab.ok("storage", "put", "long.txt", f"{store}:long/{name}")
+        lab.ok("storage", "put", "long.txt", f"{store}:long/{longest(store, 'long/')}")
     lab.ok("storage", "stage", *(f"{store}:long/" for store in STORES))
     told = lab.ok("storage", "staged", "--output=json").json()
     found = {each["source"]: each["objects"] for each in told}
@@ -242,7 +243,7 @@ def test_names_of_1024_bytes_are_staged_from_each_store(lab: Lab) -> None:
     [("aws", "azure"), ("azure", "stack"), ("stack", "google"), ("google", "aws")],
 )
 def test_names_of_1024_bytes_are_copied_in_the_cluster(lab: Lab, source: str, target: str) -> None:
-    name = longest("from/")
+    name = longest("google" if "google" in (source, target) else source, "from/")
     (lab.command.home / "long.txt").write_text("long\n")
     lab.ok("storage", "put", "long.txt", f"{source}:from/{name}")
     done = lab.ok("storage", "copy", f"{source}:from/", f"{target}:gone/", "--output=json")
@@ -254,13 +255,14 @@ def test_names_of_1024_bytes_are_copied_in_the_cluster(lab: Lab, source: str, ta
 
 def test_a_name_that_hdfs_can_not_have_is_read_where_it_is(lab: Lab) -> None:
     (lab.command.home / "wide.txt").write_text("wide\n")
-    lab.ok("storage", "put", "wide.txt", f"aws:wide/{'w' * 300}")
-    refused = lab.command("storage", "stage", "aws:wide/", **lab.environment)
+    # SeaweedFS has no such names either; Swift does.
+    lab.ok("storage", "put", "wide.txt", f"stack:wide/{'w' * 300}")
+    refused = lab.command("storage", "stage", "stack:wide/", **lab.environment)
     assert refused.code == 3 and "a part of it has 300 bytes, and 255 is the most" in refused.err
     assert "--stage=never" in refused.err
-    copied = lab.command("storage", "copy", "aws:wide/", "cluster:wide/", **lab.environment)
+    copied = lab.command("storage", "copy", "stack:wide/", "cluster:wide/", **lab.environment)
     assert copied.code == 3 and "a part of it has 300 bytes" in copied.err
-    words = ("job", "run", "words.yaml", "--stage=input=auto", "--param", "input=aws:wide/")
+    words = ("job", "run", "words.yaml", "--stage=input=auto", "--param", "input=stack:wide/")
     done = lab.ok(*words, "--param", "output=aws:widened/")
     assert done.out == "wide 1\n"
     run = re.search(r"run (words-\S+) on cluster", done.err)
