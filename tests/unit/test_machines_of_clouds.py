@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
 import stat
 import subprocess
 import time
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -23,7 +25,14 @@ from cloudmesh.sparknomad.compute.computes import Computes
 from cloudmesh.sparknomad.compute.groups import Group, Groups, GroupState, Member, plain_spec
 from cloudmesh.sparknomad.compute.inventory import expand
 from cloudmesh.sparknomad.compute.kinds.clouds import cloud_of
-from cloudmesh.sparknomad.compute.machines import GROUP_PATTERN, Machine, MachineState, Offer, Tags
+from cloudmesh.sparknomad.compute.machines import (
+    GROUP_PATTERN,
+    Machine,
+    MachineRequest,
+    MachineState,
+    Offer,
+    Tags,
+)
 from cloudmesh.sparknomad.compute.planning import cheapest, completed
 from cloudmesh.sparknomad.compute.spec import ComputeSpec
 from cloudmesh.sparknomad.compute.userdata import public_key, user_data
@@ -67,6 +76,7 @@ def computes(tmp_path: Path, **section: Any) -> Computes:
         ({**EC2, "credentials": {"variables": {"kye": "X"}}}, "credentials.variables.kye"),
         ({"driver": "gce", "region": "z"}, "options.project: missing"),
         ({"driver": "azure_arm", "region": "z"}, "create.ex_resource_group: missing"),
+        ({"driver": "azure_arm", "region": "z", "script": "x"}, "script: can't be given"),
         ({"kind": "ssh"}, "hosts: missing"),
         ({"kind": "ssh", "hosts": ["a[1-"]}, "no such range"),
         ({"kind": "ssh", "hosts": ["a", "a"]}, "named twice"),
@@ -347,6 +357,78 @@ def test_every_driver_is_known_by_name() -> None:
         "Azure",
         "OpenStack",
     }
+
+
+def request_of(group: str = "g") -> MachineRequest:
+    tags = Tags("0123abcd", group, "0123456789ab", "me-at-home")
+    return MachineRequest(tags, "size", "a:b:c:d", "me", "ssh-ed25519 AAAA", "#!/bin/sh\n")
+
+
+def test_google_is_given_labels_and_a_startup_script() -> None:
+    from libcloud.compute.drivers.gce import GCENodeDriver
+
+    driver = object.__new__(GCENodeDriver)  # its constructor asks Google for its zones
+    spec = spec_of(driver="gce", create={"ex_network": "mine"})
+    asked = cloud_of("gce").create_arguments(driver, spec, request_of())
+    bound = inspect.signature(driver.create_node).bind(**asked).arguments
+    assert bound["ex_labels"] == request_of().tags.as_mapping()
+    assert bound["ex_metadata"]["items"][0] == {"key": "startup-script", "value": "#!/bin/sh\n"}
+    assert (bound["size"], bound["image"], bound["ex_network"]) == ("size", "a:b:c:d", "mine")
+
+
+def test_azure_is_sent_tags_and_key_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    from libcloud.common.azure_arm import AzureResourceManagementConnection
+    from libcloud.compute.drivers.azure_arm import AzureNic
+    from libcloud.compute.providers import get_driver
+
+    # The constructor would log in.
+    monkeypatch.setattr(AzureResourceManagementConnection, "connect", lambda *a, **k: None)
+    cloud = cloud_of("azure_arm")
+    create = {"ex_resource_group": "mine", "ex_network": "net"}
+    spec = spec_of(driver="azure_arm", region="westeurope", create=create)
+    arguments = cloud.arguments(spec, {"tenant_id": "t", "subscription_id": "s", "client_id": "c"})
+    driver = get_driver("azure_arm")(**arguments)
+    sent: list[dict[str, Any]] = []
+
+    def request(action: str, **given: Any) -> Any:
+        sent.append({"action": action, **given})
+        raise RuntimeError("the cloud is not there")
+
+    asked = cloud.create_arguments(driver, spec, request_of())
+    nic = AzureNic("nic", "nic", "westeurope", {})
+    monkeypatch.setattr(driver, "ex_create_network_interface", lambda *given: nic)
+    monkeypatch.setattr(driver.connection, "request", request)
+    with pytest.raises(RuntimeError, match="not there"):
+        driver.create_node(**asked)
+    (call,) = sent
+    assert call["action"].endswith(f"/virtualMachines/{request_of().tags.name}")
+    assert call["data"]["tags"] == request_of().tags.as_mapping()
+    profile = call["data"]["properties"]["osProfile"]
+    assert profile["adminUsername"] == "me"
+    (key,) = profile["linuxConfiguration"]["ssh"]["publicKeys"]
+    assert key["keyData"] == "ssh-ed25519 AAAA" and key["path"] == "/home/me/.ssh/authorized_keys"
+    disk = call["data"]["properties"]["storageProfile"]["osDisk"]
+    assert disk["deleteOption"] == "Delete"
+
+
+def test_a_driver_without_tags_is_given_a_name_that_tells_the_same() -> None:
+    class Plain:
+        features: ClassVar[dict[str, list[str]]] = {"create_node": ["ssh_key"]}
+
+        def create_node(self, name: str, size: object, image: object, auth: object) -> None: ...
+
+        def list_sizes(self) -> list[Any]:
+            return [types.SimpleNamespace(id="1", name="size")]
+
+        def list_images(self) -> list[Any]:
+            return [types.SimpleNamespace(id="a:b:c:d", name="x")]
+
+    asked = cloud_of("other").create_arguments(Plain(), spec_of(), request_of())  # type: ignore[arg-type]
+    assert set(asked) == {"name", "size", "image", "auth"}
+    assert Tags.read({}, asked["name"]) == dataclasses.replace(request_of().tags, creator="")
+    Plain.features = {}
+    with pytest.raises(SpecError, match="takes neither user data nor a key"):
+        cloud_of("other").create_arguments(Plain(), spec_of(), request_of())  # type: ignore[arg-type]
 
 
 # the command line, without a cloud

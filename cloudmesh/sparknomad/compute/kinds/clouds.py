@@ -335,7 +335,8 @@ class Azure(Cloud):
     )
     sizes_by_name = True
     tag_arguments = ("ex_tags",)
-    user_data_arguments = ("ex_customdata",)
+    user_data_arguments = ()
+    """Libcloud 3.9 can't send custom data; Azure makes the user and takes the key by itself."""
 
     def check(self, spec: ComputeSpec) -> Sequence[str]:
         """What Azure needs beyond others."""
@@ -346,6 +347,8 @@ class Azure(Cloud):
         ]
         if not spec.region:
             found.append("region: missing; such as westeurope")
+        if spec.script:
+            found.append("script: can't be given to machines of Azure; prepare an image instead")
         if spec.image and spec.image.count(":") != 3:
             found.append(
                 f"image: {spec.image!r}: must be PUBLISHER:OFFER:SKU:VERSION, such as "
@@ -387,10 +390,7 @@ class Azure(Cloud):
         self, driver: NodeDriver, spec: ComputeSpec, request: MachineRequest
     ) -> dict[str, Any]:
         """A managed disk that ends with the machine."""
-        from libcloud.compute.base import NodeAuthSSHKey
-
         own = {
-            "auth": NodeAuthSSHKey(request.public_key),
             "ex_user_name": request.user,
             "ex_use_managed_disks": True,
             "ex_os_disk_delete": True,
@@ -408,10 +408,12 @@ class OpenStack(Cloud):
     fields = (
         CredentialField("username", "OS_USERNAME", secret=False),
         CredentialField("password", "OS_PASSWORD"),
-        CredentialField("auth_url", "OS_AUTH_URL", secret=False),
-        CredentialField("project", "OS_PROJECT_NAME", secret=False, optional=True),
+        CredentialField("auth_url", "OS_AUTH_URL", secret=False, optional=True),
+        CredentialField("project", "OS_PROJECT_NAME", secret=False),
         CredentialField("domain", "OS_USER_DOMAIN_NAME", secret=False, optional=True),
     )
+
+    sizes_by_name = True
 
     def arguments(self, spec: ComputeSpec, credentials: Mapping[str, str]) -> dict[str, Any]:
         """An account of Keystone under Libcloud's names for it."""
@@ -420,6 +422,7 @@ class OpenStack(Cloud):
             "secret": credentials.get("password", ""),
             "ex_force_auth_url": spec.endpoint or credentials.get("auth_url", ""),
             "ex_force_auth_version": "3.x_password",
+            "api_version": "2.2",
             "ex_tenant_name": credentials.get("project") or None,
             "ex_domain_name": credentials.get("domain") or "Default",
         }

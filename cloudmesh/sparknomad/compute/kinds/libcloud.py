@@ -111,6 +111,8 @@ class LibcloudCompute(Compute):
             ) from error
         except Exception as error:  # Libcloud's drivers raise bare ones
             reason = str(error).strip() or type(error).__name__
+            if isinstance(error, LookupError | TypeError | AttributeError):
+                reason = f"Libcloud does not understand the answer: {error!r}"
             raise ComputeError(f"{title}: {reason}") from error
 
     # hooks
