@@ -151,10 +151,10 @@ class ComputeSuite:
         assert all(offer.cores is None or offer.cores >= 2 for offer in offers)
         assert all(offer.memory is None or offer.memory >= 4 * 1024**3 for offer in offers)
 
-    @pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a-", "a.b", "x" * 33, "1a", "a\n"])
-    def test_a_name_that_no_machine_can_have_is_refused(self, compute: Compute, name: str) -> None:
-        with pytest.raises(InputError, match="group"):
-            compute.create(name, 1, timeout=SECONDS)
+    def test_a_name_that_no_machine_can_have_is_refused(self, compute: Compute) -> None:
+        for name in ("", "A", "a b", "-a", "a-", "a.b", "x" * 33, "1a", "a\n"):
+            with pytest.raises(InputError, match="group"):
+                compute.create(name, 1, timeout=SECONDS)
 
     def test_bad_numbers_and_unknown_groups_are_refused(self, compute: Compute) -> None:
         with pytest.raises(InputError, match="count: 1001"):

@@ -43,6 +43,7 @@ from cloudmesh.sparknomad.errors import (
     NotFoundError,
     SpecError,
 )
+from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ClusterSpec
 
@@ -77,6 +78,7 @@ def computes(tmp_path: Path, **section: Any) -> Computes:
         ({"driver": "gce", "region": "z"}, "options.project: missing"),
         ({"driver": "azure_arm", "region": "z"}, "create.ex_resource_group: missing"),
         ({"driver": "azure_arm", "region": "z", "script": "x"}, "script: can't be given"),
+        ({**EC2, "credentials": {"source": "instance"}}, "only driver gce can use it"),
         ({"kind": "ssh"}, "hosts: missing"),
         ({"kind": "ssh", "hosts": ["a[1-"]}, "no such range"),
         ({"kind": "ssh", "hosts": ["a", "a"]}, "named twice"),
@@ -318,6 +320,50 @@ def test_keys_and_scripts_that_are_missing_are_told(tmp_path: Path, key: Path) -
     python.write_text("#!/usr/bin/python3\n")
     with pytest.raises(SpecError, match="script of a shell"):
         user_data(spec_of(script=str(python)), "k")
+
+
+# orphans
+
+
+class Told(Sparknomad):
+    """A manager to whom a group's record is given."""
+
+    def __init__(self, group: Group | None, users: list[str]) -> None:
+        super().__init__()
+        self.used = users
+        if group:
+            self._groups.write(group)
+
+    def _users(self, group: str) -> list[str]:
+        return self.used
+
+
+@pytest.mark.parametrize(
+    ("state", "member", "users", "reason", "given_up"),
+    [
+        (GroupState.READY, Member("m", 1.0, "i", True), [], "", False),
+        (GroupState.READY, Member("other", 1.0, "i", True), [], "does not know it", False),
+        (GroupState.CREATING, Member("m", 1.0), [], "was not created to its end", True),
+        (GroupState.CREATING, Member("m", 1.0, "i", True), [], "", False),
+        (GroupState.CREATING, Member("m", 1.0), ["cluster"], "", False),
+        (GroupState.DESTROYING, Member("m", 1.0, "i", True), [], "was not destroyed", True),
+    ],
+)
+def test_who_owns_a_machine(
+    home: Path, state: GroupState, member: Member, users: list[str], reason: str, given_up: bool
+) -> None:
+    manager = Told(group_of(member, count=1).changed(state=state), users)
+    why = manager._why(machine("m"))
+    assert (reason in why) if reason else why == ""
+    assert manager._is_given_up("g") is given_up
+    with manager._groups.held("g"):
+        assert manager._why(machine("m")) == ""
+
+
+def test_nobody_owns_a_machine_of_no_group(home: Path) -> None:
+    manager = Told(None, [])
+    assert manager._why(machine("m")) == "there is no group 'g'"
+    assert not manager._is_given_up("g")
 
 
 # hosts of a cluster

@@ -29,7 +29,7 @@ from cloudmesh.sparknomad.compute.planning import (
     without,
 )
 from cloudmesh.sparknomad.compute.spec import ComputeSpec
-from cloudmesh.sparknomad.compute.userdata import public_key, user_data
+from cloudmesh.sparknomad.compute.userdata import make_request
 from cloudmesh.sparknomad.credentials import CredentialField, Credentials
 from cloudmesh.sparknomad.errors import (
     ComputeError,
@@ -205,7 +205,7 @@ class Compute(ABC):
             record = self.groups.write(record.changed(state=GroupState.CREATING))
             record = self._create_missing(record, deadline)
             machines = self._running(record, deadline)
-            self.groups.write(record.changed(state=GroupState.READY))
+            self.groups.write(record.made_whole())
         return machines
 
     def _creating(self) -> None:
@@ -233,15 +233,8 @@ class Compute(ABC):
             time.sleep(self.poll_seconds)
 
     def _request(self, record: Group, member: Member) -> MachineRequest:
-        key = public_key(self.spec)
-        return MachineRequest(
-            tags=self.groups.tags(record.name, member.id),
-            size=record.size,
-            image=record.image,
-            user=self.spec.user,
-            public_key=key,
-            user_data=user_data(self.spec, key),
-        )
+        tags = self.groups.tags(record.name, member.id)
+        return make_request(self.spec, tags, record.size, record.image)
 
     def _create_missing(self, record: Group, deadline: Deadline) -> Group:
         missing = [member for member in record.members if not member.machine]

@@ -40,11 +40,13 @@ class Member:
         id: our own, which its tag carries.
         asked: when it was last asked for, seconds since the epoch.
         machine: the cloud's id of it; empty until the cloud has answered.
+        owned: whether the group was whole once with it; until then it may be an orphan.
     """
 
     id: str
     asked: float
     machine: str = ""
+    owned: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Group:
                 for each in self.members
             )
         )
+
+    def made_whole(self) -> Group:
+        """A copy that owns all its machines."""
+        owned = tuple(replace(each, owned=True) for each in self.members)
+        return self.changed(state=GroupState.READY, members=owned)
 
     @property
     def compute_spec(self) -> ComputeSpec:

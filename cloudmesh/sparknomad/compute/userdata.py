@@ -6,12 +6,23 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
+from cloudmesh.sparknomad.compute.machines import MachineRequest, Tags
 from cloudmesh.sparknomad.compute.spec import ComputeSpec
 from cloudmesh.sparknomad.errors import SpecError
 
-__all__ = ["public_key", "user_data"]
+__all__ = ["make_request", "public_key", "user_data"]
 
 _MOST = 8192
+
+
+def make_request(spec: ComputeSpec, tags: Tags, size: str, image: str) -> MachineRequest:
+    """What a compute is asked to create.
+
+    Raises:
+        SpecError: if the key or the user's script is not what it should be.
+    """
+    key = public_key(spec)
+    return MachineRequest(tags, size, image, spec.user, key, user_data(spec, key))
 
 
 def public_key(spec: ComputeSpec) -> str:

@@ -210,18 +210,29 @@ class ComputeVerbs(Core):
             return f"there is no group {machine.group!r}"
         if self._groups.is_held(group.name):
             return ""
-        if machine.member not in {member.id for member in group.members}:
+        member = next((each for each in group.members if each.id == machine.member), None)
+        if member is None:
             return f"group {group.name!r} does not know it"
-        if group.state is GroupState.CREATING:
-            return f"group {group.name!r} was not created to its end"
         if group.state is GroupState.DESTROYING:
             return f"group {group.name!r} was not destroyed to its end"
+        if group.state is GroupState.CREATING and not (member.owned or self._users(group.name)):
+            return f"group {group.name!r} was not created to its end"
         return ""
+
+    def _is_given_up(self, group: str) -> bool:
+        """Whether all machines of a group are orphans, so that it is destroyed with them."""
+        from cloudmesh.sparknomad.compute.groups import GroupState
+
+        found = self._groups.find(group)
+        if found is None or found.state is GroupState.READY:
+            return False
+        owned = any(member.owned for member in found.members) or bool(self._users(group))
+        return found.state is GroupState.DESTROYING or not owned
 
     def compute_end_orphans(
         self, *, everyone: bool = False, timeout: float = END_SECONDS
     ) -> list[Orphan]:
-        """End all orphans; a group of which one is an orphan is destroyed whole.
+        """End all orphans; a group that was never whole, or is half destroyed, goes with them.
 
         Args:
             everyone: also machines that were created from elsewhere.
@@ -237,7 +248,7 @@ class ComputeVerbs(Core):
         groups = {
             orphan.machine.group
             for _, orphan in found
-            if orphan.ours and self._groups.find(orphan.machine.group)
+            if orphan.ours and self._is_given_up(orphan.machine.group)
         }
         for group in sorted(groups):
             self.compute_destroy(group, timeout=timeout)

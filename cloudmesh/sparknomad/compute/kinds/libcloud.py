@@ -25,6 +25,7 @@ from cloudmesh.sparknomad.errors import (
     SparknomadError,
     SpecError,
 )
+from cloudmesh.sparknomad.spec_credentials import CredentialSource
 
 if TYPE_CHECKING:
     from libcloud.compute.base import Node, NodeDriver
@@ -69,7 +70,10 @@ class LibcloudCompute(Compute):
             _driver_class(spec.driver)
         except SpecError as error:
             return [error.message]
-        return cloud_of(spec.driver).check(spec)
+        found = list(cloud_of(spec.driver).check(spec))
+        if spec.credentials.source is CredentialSource.INSTANCE and spec.driver != "gce":
+            found.append("credentials.source: 'instance': only driver gce can use it")
+        return found
 
     @classmethod
     def fields(cls, spec: ComputeSpec) -> Sequence[CredentialField]:
