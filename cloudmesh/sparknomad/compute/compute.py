@@ -128,8 +128,8 @@ class Compute(ABC):
             everyone: also those with our tag that were created from elsewhere.
         """
         owner = self.groups.owner if self.creates and not everyone else ""
-        found = [machine for machine in self._list() if not machine.state.is_terminal]
-        found = [machine for machine in found if not owner or machine.owner == owner]
+        found = [each for each in self._list() if not each.state.is_terminal]
+        found = [each for each in found if not owner or each.owner == owner]
         return sorted(found, key=lambda machine: (machine.group, machine.name))
 
     def _of(self, group: str) -> dict[str, Machine]:
@@ -293,20 +293,17 @@ class Compute(ABC):
     def _running(self, record: Group, deadline: Deadline) -> Sequence[Machine]:
         names = f"{len(record.members)} machines of group {record.name!r}"
 
-        def running() -> list[Machine] | None:
+        def ready_ones() -> list[Machine] | None:
             listed = self._of(record.name)
             found = [listed.get(member.id) for member in record.members]
             refuse_ended(self.spec, record, listed)
-            ready = [
-                machine
-                for machine in found
-                if machine and machine.state is MachineState.RUNNING and self._reach(machine)
-            ]
+            running = [each for each in found if each and each.state is MachineState.RUNNING]
+            ready = [each for each in running if self._reach(each)]
             return ready if len(ready) == len(record.members) else None
 
         hint = f"See cms sparknomad compute list {self.spec.name}; the same command again waits on."
         return wait_until(
-            running, f"{names} to run", deadline, interval=self.poll_seconds, hint=hint
+            ready_ones, f"{names} to run", deadline, interval=self.poll_seconds, hint=hint
         )
 
     def _reach(self, machine: Machine) -> str:
