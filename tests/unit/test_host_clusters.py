@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudmesh.sparknomad.cluster.nomad.access import Access
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.configuration import host_configuration
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
-from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
+from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute.inventory import expand
@@ -242,3 +244,28 @@ def test_only_servers_have_the_key_of_gossip_and_all_talk_tls() -> None:
         assert document["tls"]["http"] and document["tls"]["rpc"]
     both = host_configuration(cluster, replace(server, worker=True), [server], place)
     assert "client" in both and "server" in both
+
+
+def test_a_host_is_reached_at_its_public_address_by_us_alone() -> None:
+    inside, public = HostRecord("10.0.0.1", "10.0.0.1"), HostRecord("192.0.2.1", "10.0.0.2")
+    named, jumped = HostRecord("rack01", "10.0.0.3"), HostRecord("10.1.0.4", "10.0.0.4", jump="j")
+    outside = [host.outside for host in (inside, public, named, jumped)]
+    assert outside == ["10.0.0.1", "192.0.2.1", "10.0.0.3", "10.0.0.4"]
+    cluster = cluster_of(replace(public, server=True), inside)
+    assert cluster.address == "https://192.0.2.1:4646"
+    configuration = host_configuration(cluster, public, cluster.servers, PurePosixPath("/x"))
+    assert configuration["advertise"]["http"] == "10.0.0.2:4646"
+    assert configuration["client"]["servers"] == ["10.0.0.2:4647"]
+
+
+def test_the_gateway_is_reached_at_its_hosts_public_address() -> None:
+    class Told(Nomad):
+        def service(self, name: str) -> list[str]:
+            return {"gateway": ["10.0.0.2:4649"], "hdfs": ["10.0.0.2:30001"]}[name]
+
+    shown = Certificate(Path("c"), Path("k"), Path("a"))
+    access = Access(Told("https://192.0.2.1:4646", "t", shown, outside={"10.0.0.2": "192.0.2.1"}))
+    assert access.url("spark-master") == "https://192.0.2.1:4649/service/spark-master"
+    storage = access.storage("c")
+    assert storage.url == "hdfs://10.0.0.2:30001/sparknomad/"
+    assert storage.endpoint == "https://192.0.2.1:4649"

@@ -40,12 +40,17 @@ class Access:
         """The service that is reached itself when the cluster's HDFS is asked."""
         return "gateway" if self.nomad.certificate else "hdfs-http"
 
+    def _outside(self) -> str:
+        """Where we reach the cluster's HDFS; empty if it is not there."""
+        host, colon, port = self.address(self._way).rpartition(":")
+        return f"{self.nomad.outside.get(host, host)}{colon}{port}"
+
     def url(self, service: str) -> str:
         """Where a service's pages are for us; empty if it is not there."""
         if not self.nomad.certificate:
             address = self.address(service)
             return f"http://{address}" if address else ""
-        gateway = self.address(self._way)
+        gateway = self._outside()
         return f"https://{gateway}/service/{service}" if gateway else ""
 
     def json(self, service: str, path: str) -> Any:
@@ -89,7 +94,7 @@ class Access:
         Raises:
             UnreachableError: if nothing of it is there.
         """
-        address = self.address(self._way)
+        address = self._outside()
         if not address:
             raise UnreachableError("The cluster's HDFS is not there.", hint=_HINT)
         if not self._tls:
@@ -107,7 +112,7 @@ class Access:
         Raises:
             UnreachableError: if it is not there.
         """
-        inside, outside = self.address("hdfs"), self.address(self._way)
+        inside, outside = self.address("hdfs"), self._outside()
         if not inside or not outside:
             raise UnreachableError(f"The HDFS of cluster {name!r} does not answer.", hint=_HINT)
         url = f"hdfs://{inside}/sparknomad/"

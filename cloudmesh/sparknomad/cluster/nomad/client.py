@@ -70,6 +70,7 @@ class Nomad(Members):
         certificate: that we show, and by whose authority the cluster's are checked.
         namespace: whose jobs, allocations and Variables are meant.
         others: addresses of more servers, asked when this one does not answer.
+        outside: where we reach a host, by the address at which the others do.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Nomad(Members):
         certificate: Certificate | None = None,
         namespace: str = "default",
         others: Sequence[str] = (),
+        outside: Mapping[str, str] | None = None,
     ) -> None:
         self.address = address
         self.token = token
         self.certificate = certificate
         self.namespace = namespace
+        self.outside = outside or {}
         self._servers = (address, *others)
 
     def within(self, namespace: str) -> Nomad:
@@ -91,7 +94,7 @@ class Nomad(Members):
         if namespace == self.namespace:
             return self
         others = [each for each in self._servers if each != self.address]
-        other = Nomad(self.address, self.token, self.certificate, namespace, others)
+        other = Nomad(self.address, self.token, self.certificate, namespace, others, self.outside)
         other.__dict__["_session"] = self._session
         return other
 

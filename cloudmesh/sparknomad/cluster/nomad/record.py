@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,19 @@ class HostRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     joined: bool = False
     problem: str = ""
+
+    @property
+    def outside(self) -> str:
+        """The address at which this machine reaches it.
+
+        It is the one that SSH is given, where that is an address: machines of a cloud may be
+        reached from outside at another one than by each other.
+        """
+        try:
+            ipaddress.ip_address(self.name)
+        except ValueError:
+            return self.address
+        return self.address if self.jump else self.name
 
 
 def remembered(wanted: Iterable[HostRecord], known: Iterable[HostRecord]) -> tuple[HostRecord, ...]:
@@ -159,7 +173,7 @@ class NomadCluster:
     def address(self) -> str:
         """The URL of Nomad's API."""
         if self.hosts:
-            return f"https://{self.servers[0].address}:4646"
+            return f"https://{self.servers[0].outside}:4646"
         return f"http://{HOST}:{self.ports['http']}"
 
     @property

@@ -46,7 +46,7 @@ _DRAINED = ("draining", "drained")
 
 
 def _url(host: HostRecord) -> str:
-    return f"https://{host.address}:{AGENT_PORTS['http']}"
+    return f"https://{host.outside}:{AGENT_PORTS['http']}"
 
 
 def _node_state(node: Mapping[str, Any], as_server: str) -> str:
@@ -172,7 +172,8 @@ class Hosts(Installation):
         first = serving(found, self._operator) if len(found) > 1 else found[0]
         first = first or found[0]
         others = [each for each in found if each != first]
-        return Nomad(first, cluster.token, self._operator, others=others)
+        outside = {host.address: host.outside for host in cluster.hosts}
+        return Nomad(first, cluster.token, self._operator, others=others, outside=outside)
 
     def problem(self, cluster: NomadCluster, client: Nomad) -> str:
         """Why Nomad does not serve; empty if it does."""
