@@ -513,7 +513,7 @@ def specs_page() -> str:
 def signature_text(function: Any) -> str:
     """A signature without quotes, ``self`` and the addresses of functions."""
     text = str(inspect.signature(function)).replace("'", "")
-    text = re.sub(r" = <function \w+ at 0x[0-9a-f]+>", " = ...", text)
+    text = re.sub(r" = <function [\w.<>]+ at 0x[0-9a-f]+>", " = ...", text)
     return text.replace("(self, ", "(").replace("(self)", "()")
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cloudmesh.sparknomad.compute.compute import Compute
-from cloudmesh.sparknomad.compute.kinds.clouds import Cloud, cloud_of
+from cloudmesh.sparknomad.compute.kinds.cloud import Cloud
+from cloudmesh.sparknomad.compute.kinds.clouds import cloud_of
 from cloudmesh.sparknomad.compute.machines import (
     Machine,
     MachineRequest,
