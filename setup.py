@@ -84,6 +84,7 @@ setup(
         "cloudmesh.sparknomad.image": ["ivy/*.xml"],
         "cloudmesh.sparknomad.cluster.nomad": ["jobs/*.hcl"],
         "cloudmesh.sparknomad.cluster.nomad.hosts": ["scripts/*.sh"],
+        "cloudmesh.sparknomad.compute": ["*.sh"],
         "cloudmesh.sparknomad.incluster": ["enter", "*.properties", "java/sparknomad/*.java"],
     },
     install_requires=[
