@@ -83,8 +83,7 @@ class LabCompute(Compute):
             member=tags.member,
             owner=tags.owner,
             creator=tags.creator,
-            public=told["address"] if booted and told.get("private") else "",
-            private=(told.get("private") or told["address"]) if booted else "",
+            private=told["address"] if booted else "",
             size=told["size"],
             host_key=told.get("host_key", ""),
         )
@@ -117,9 +116,6 @@ class LabCompute(Compute):
             write_private(file, json.dumps(told))
         host = CloudHost(self._lab, name, told["address"])
         self._lab.connect(host)
-        if self.spec.options.get("private"):
-            told["private"] = inside(self._lab, told["address"])
-            _make_private(host, told["private"])
         host.boot()
         assert host.process
         subprocess.run(
@@ -138,24 +134,6 @@ class LabCompute(Compute):
         if file.exists():
             _remove(self._lab, json.loads(file.read_text()))
             file.unlink()
-
-
-def inside(lab: Lab, address: str) -> str:
-    """The private address that goes with a public one; this machine has no way there."""
-    return address.replace("10.77.", "10.99.", 1)
-
-
-def _make_private(host: CloudHost, private: str) -> None:
-    """Let a host have a private address first, and its public one beside it."""
-    address = ("ip", "-n", host.namespace, "address")
-    for words in (
-        ("del", f"{host.address}/24", "dev", "eth0"),
-        ("add", f"{private}/24", "dev", "eth0"),
-        ("add", f"{host.address}/24", "dev", "eth0"),
-    ):
-        subprocess.run([*address, *words], check=True)
-    route = ("route", "replace", "default", "via", f"{host.lab.subnet}.1")
-    subprocess.run(["ip", "-n", host.namespace, *route], check=True)
 
 
 def _remove(lab: Lab, told: dict[str, Any]) -> None:
