@@ -153,7 +153,8 @@ def java(_):
 print(spark._jvm.java.lang.System.getProperty("java.io.tmpdir"))
 print(*spark.sparkContext.parallelize([0], 1).map(java).first(), sep="\\n")
 spark.range(9).write.saveAsTable("kept")
-print(spark.conf.get("spark.sql.warehouse.dir").removeprefix("file://"))
+place = spark.conf.get("spark.sql.warehouse.dir").removeprefix("file:")
+print("/" + place.lstrip("/"))
 spark.stop()
 """
 
