@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import itertools
 import json
 import threading
 import uuid
@@ -42,6 +43,8 @@ class Nova:
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What was asked for when machines were created."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(2))
+    """The last part of each machine's address; several are asked for at a time."""
 
     def catalog(self) -> dict[str, Any]:
         """Keystone's answer to who logs in."""
@@ -73,7 +76,7 @@ class Nova:
             "metadata": asked.get("metadata", {}),
             "flavor": {"id": asked["flavorRef"], "links": []},
             "image": {"id": asked["imageRef"], "links": []},
-            "addresses": {"net": [{"addr": f"10.0.0.{len(self.asked) + 1}", "version": 4}]},
+            "addresses": {"net": [{"addr": f"10.0.0.{next(self._numbers)}", "version": 4}]},
             "created": "2024-01-01T00:00:00Z",
             "updated": "2024-01-01T00:00:00Z",
             "tenant_id": "t",

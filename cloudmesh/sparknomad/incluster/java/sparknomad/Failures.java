@@ -48,10 +48,6 @@ final class Failures {
     if (type.contains("TooLong") || text.contains("toolong") || text.contains("too long")) {
       return NAME;
     }
-    // Google's connector asks for a directory of each object's name: one byte more than allowed.
-    if (type.equals("GoogleJsonResponseException") && text.startsWith("400 bad request")) {
-      return NAME;
-    }
     if (text.contains("no space left") || text.contains("resources are low on nn")
         || text.contains("could only be written to 0 of the")
             && !text.contains("there are 0 datanode")
