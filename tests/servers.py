@@ -77,6 +77,11 @@ class Server:
     reader_secret: str = ""
 
     @property
+    def variables(self) -> dict[str, str]:
+        """The environment in which S3's own tools find its keys."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+
+    @property
     def connection_string(self) -> str:
         """What Azure's clients take instead of an address and a key."""
         account = f"AccountName={self.access_key};AccountKey={self.secret_key}"

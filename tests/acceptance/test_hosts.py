@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,19 +77,29 @@ class Rack:
         return self.command("cluster", "deploy", f"--spec={self.spec(**changes)}", *more)
 
 
+@contextmanager
+def deployed_rack(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory, count: int, **changes: Any
+) -> Iterator[Rack]:
+    """A cluster on so many hosts; destroying it leaves nothing on any of them."""
+    for program in ("sshd", "ip", "nsenter", "iptables"):
+        require(shutil.which(program) or Path("/usr/sbin", program).exists(), program)
+    home = tmp_path_factory.mktemp("rack home")
+    hosts_home = tmp_path_factory.mktemp("hosts")
+    with lab(hosts_home, count) as hosts, ended(Command(home, cache)) as command:
+        made = Rack(hosts, command)
+        done = made.deploy(**changes)
+        assert done.code == 0, done
+        yield made
+        nothing_is_left_after_destroy(made)
+
+
 @pytest.fixture(scope="module")
 def rack(
     root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rack]:
-    for program in ("sshd", "ip", "nsenter", "iptables"):
-        require(shutil.which(program) or Path("/usr/sbin", program).exists(), program)
-    home = tmp_path_factory.mktemp("rack home")
-    with lab(tmp_path_factory.mktemp("hosts"), 3) as hosts, ended(Command(home, cache)) as command:
-        made = Rack(hosts, command)
-        done = made.deploy()
-        assert done.code == 0, done
+    with deployed_rack(cache, tmp_path_factory, 3) as made:
         yield made
-        nothing_is_left_after_destroy(made)
 
 
 def nothing_is_left_after_destroy(rack: Rack) -> None:
@@ -147,10 +158,7 @@ def aws(rack: Rack, s3_server: Server) -> Iterator[dict[str, str]]:
     with faulty(s3_server.endpoint, f"{rack.lab.subnet}.1") as proxy:
         profile = ("storage", "profile", "add", "aws", "--url=s3://lab/hosts/", "--replace")
         rack.command.ok(*profile, f"--endpoint={proxy.endpoint}", "--credentials=environment")
-        yield {
-            "AWS_ACCESS_KEY_ID": s3_server.access_key,
-            "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
-        }
+        yield s3_server.variables
 
 
 def last_report(rack: Rack) -> Any:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance.conftest import Command, ended
-from acceptance.test_hosts import EXAMPLES, Rack, nothing_is_left_after_destroy
-from lab import LabHost, lab
-from needs import require
+from acceptance.test_hosts import EXAMPLES, Rack, deployed_rack
+from lab import LabHost
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -24,16 +21,9 @@ pytestmark = [pytest.mark.nomad, pytest.mark.slow]
 def rack(
     root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rack]:
-    for program in ("sshd", "ip", "nsenter", "iptables"):
-        require(shutil.which(program) or Path("/usr/sbin", program).exists(), program)
-    home = tmp_path_factory.mktemp("rack home")
-    with lab(tmp_path_factory.mktemp("hosts"), 3) as hosts, ended(Command(home, cache)) as command:
-        made = Rack(hosts, command)
-        done = made.deploy(servers=3)
-        assert done.code == 0, done
+    with deployed_rack(cache, tmp_path_factory, 3, servers=3) as made:
         yield made
-        nothing_is_left_after_destroy(made)
-        command("image", "remove", "other")
+    made.command("image", "remove", "other")
 
 
 def status_of(rack: Rack) -> Any:

@@ -119,10 +119,7 @@ def lab(
     s3_server: Server,
 ) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("staging home")
-    environment = {
-        "AWS_ACCESS_KEY_ID": s3_server.access_key,
-        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
-    }
+    environment = s3_server.variables
     with ended(Command(home, cache)) as command:
         made = Lab(command, s3_server, environment)
         made.ok("cluster", "deploy", "--driver=exec")

@@ -38,7 +38,7 @@ class CloudHost(LabHost):
 
     @property
     def authorized(self) -> str:
-        return "/root/.ssh/authorized_keys"
+        return str(Path("/", self.own[-1], "authorized_keys"))
 
 
 class LabCompute(Compute):

@@ -144,10 +144,7 @@ def made(
     s3_server: Server,
 ) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("full")
-    environment = {
-        "AWS_ACCESS_KEY_ID": s3_server.access_key,
-        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
-    }
+    environment = s3_server.variables
     disk = home / ".cloudmesh" / "sparknomad" / "clusters"
     disk.mkdir(parents=True)
     small = ("mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "tmpfs", str(disk))

@@ -5,15 +5,13 @@ What is due for each stands in docs/reliability.md, with the seconds that it too
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance.conftest import Command, ended
-from acceptance.test_hosts import Rack, nothing_is_left_after_destroy
+from acceptance.test_hosts import Rack, deployed_rack
 from acceptance.test_operating import (
     begin,
     host_states,
@@ -25,8 +23,7 @@ from acceptance.test_operating import (
     until,
     wordcount,
 )
-from lab import LabHost, lab
-from needs import require
+from lab import LabHost
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -38,15 +35,8 @@ IPTABLES = "/usr/sbin/iptables"
 def rack(
     root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rack]:
-    for program in ("sshd", "ip", "nsenter", "iptables"):
-        require(shutil.which(program) or Path("/usr/sbin", program).exists(), program)
-    home = tmp_path_factory.mktemp("rack home")
-    with lab(tmp_path_factory.mktemp("hosts"), 4) as hosts, ended(Command(home, cache)) as command:
-        made = Rack(hosts, command)
-        done = made.deploy(servers=3)
-        assert done.code == 0, done
+    with deployed_rack(cache, tmp_path_factory, 4, servers=3) as made:
         yield made
-        nothing_is_left_after_destroy(made)
 
 
 def driver_host(rack: Rack) -> str:

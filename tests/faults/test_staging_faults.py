@@ -119,10 +119,7 @@ def made(
     s3_server: Server,
 ) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("staging faults")
-    environment = {
-        "AWS_ACCESS_KEY_ID": s3_server.access_key,
-        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
-    }
+    environment = s3_server.variables
     with faulty(s3_server.endpoint) as proxy, ended(Command(home, cache)) as command:
         lab = Lab(command, environment, proxy)
         lab.ok("cluster", "deploy", "--driver=exec")
