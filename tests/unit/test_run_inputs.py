@@ -118,14 +118,14 @@ def test_an_input_is_brought_once_and_then_found(lab: Lab) -> None:
 def test_what_another_run_brings_between_look_and_lock_is_not_brought_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, other = lab.catalog.lock, Catalog(lab.catalog.files, lab.catalog.root)
+    take, other = lab.catalog.locks.take, Catalog(lab.catalog.files, lab.catalog.root)
 
     def late(key: str, run: str) -> bool:
         monkeypatch.undo()
         Lab(lab.agent, other).bring(run="quicker")
-        return lock(key, run)
+        return take(key, run)
 
-    monkeypatch.setattr(lab.catalog, "lock", late)
+    monkeypatch.setattr(lab.catalog.locks, "take", late)
     try:
         told = lab.bring().report
         assert told["from_cache"] and told["fetched_bytes"] == 0

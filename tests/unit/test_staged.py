@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudmesh.sparknomad.incluster import staged
+from cloudmesh.sparknomad.incluster import locks
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
 from cloudmesh.sparknomad.incluster.staged import Catalog, Entry, key_of
 
@@ -93,32 +94,32 @@ def test_who_publishes_second_leaves_the_first_and_no_rest(catalog: Catalog) -> 
 
 def test_only_one_of_two_brings_an_input(catalog: Catalog) -> None:
     rival = other(catalog)
-    assert catalog.lock("k", "run-1")
-    assert not rival.lock("k", "run-2")
-    catalog.unlock("k")
-    assert rival.lock("k", "run-2")
+    assert catalog.locks.take("k", "run-1")
+    assert not rival.locks.take("k", "run-2")
+    catalog.locks.give_back("k")
+    assert rival.locks.take("k", "run-2")
     rival.release()
 
 
 def test_who_waits_goes_on_when_the_lock_is_given_back(catalog: Catalog) -> None:
     rival = other(catalog)
-    assert catalog.lock("k", "run-1")
+    assert catalog.locks.take("k", "run-1")
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:
-            catalog.unlock("k")
+            catalog.locks.give_back("k")
 
-    rival.wait_for("k", pause)
+    rival.locks.wait_for("k", pause)
     assert len(pauses) == 3
 
 
 def test_a_lock_of_the_dead_is_taken_by_one_of_those_who_wait(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staged, "STALE_LOCK_SECONDS", 0.2)
-    monkeypatch.setattr(staged, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.02)
     lock = Path(catalog.root) / "locks" / "k"
     lock.parent.mkdir(parents=True)
     lock.write_text("dead")
@@ -132,8 +133,8 @@ def test_a_lock_of_the_dead_is_taken_by_one_of_those_who_wait(
 
     def take(rival: Catalog) -> None:
         with contextlib.suppress(TimeoutError):
-            rival.wait_for("k", pause)
-            got.append(rival.lock("k", "run"))
+            rival.locks.wait_for("k", pause)
+            got.append(rival.locks.take("k", "run"))
 
     threads = [threading.Thread(target=take, args=(rival,)) for rival in rivals]
     for thread in threads:
@@ -145,9 +146,64 @@ def test_a_lock_of_the_dead_is_taken_by_one_of_those_who_wait(
         rival.release()
 
 
+def test_the_lock_of_the_dead_goes_though_who_was_to_remove_it_died_too(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 0.1)
+    lock = Path(catalog.root) / "locks" / "k"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("dead")
+    mark = f"{hashlib.sha256(b'dead').hexdigest()[:32]}.1"
+    Path(catalog.root, "broken").mkdir()
+    Path(catalog.root, "broken", mark).touch()
+    catalog.locks.wait_for("k", lambda _: time.sleep(0.01))
+    assert not lock.exists()
+
+
+def test_who_comes_late_to_a_dead_lock_leaves_the_one_that_was_taken_since(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 0.1)
+    lock = Path(catalog.root) / "locks" / "k"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("dead")
+    rival = other(catalog)
+    create = LocalFiles.create
+
+    def late(files: LocalFiles, path: str, content: bytes) -> bool:
+        if "/broken/" in path:
+            monkeypatch.setattr(LocalFiles, "create", create)
+            rival.locks.wait_for("k", lambda _: time.sleep(0.01))
+            assert rival.locks.take("k", "run-2")
+            monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 1000)
+        return create(files, path, content)
+
+    def pause(seconds: float) -> None:
+        time.sleep(0.01)
+        if rival.locks.touched() and lock.read_text() != "dead":
+            rival.locks.give_back("k")
+
+    monkeypatch.setattr(LocalFiles, "create", late)
+    catalog.locks.wait_for("k", pause)
+    assert [each.name for each in Path(catalog.root, "broken").iterdir()] == [
+        f"{hashlib.sha256(b'dead').hexdigest()[:32]}.1"
+    ]
+
+
+def test_who_stood_still_does_not_give_back_what_another_has_now(catalog: Catalog) -> None:
+    rival = other(catalog)
+    assert catalog.locks.take("k", "run-1")
+    (Path(catalog.root) / "locks" / "k").unlink()
+    assert rival.locks.take("k", "run-2")
+    catalog.locks.give_back("k")
+    assert not catalog.locks.take("k", "run-1")
+    rival.locks.give_back("k")
+    assert catalog.locks.take("k", "run-1")
+
+
 def test_a_lock_that_is_held_is_touched(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staged, "BEAT_SECONDS", 0.02)
-    assert catalog.lock("k", "run")
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.02)
+    assert catalog.locks.take("k", "run")
     path = Path(catalog.root) / "locks" / "k"
     os.utime(path, (1, 1))
     give_up = time.monotonic() + 5
@@ -202,7 +258,7 @@ def test_sweeping_removes_what_was_half_brought_long_ago(catalog: Catalog) -> No
         place = Path(catalog.partial(key))
         place.mkdir(parents=True)
         os.utime(place, (then, then))
-    assert catalog.lock("locked", "run")
+    assert catalog.locks.take("locked", "run")
     catalog.sweep()
     assert not Path(catalog.partial("old")).exists()
     assert Path(catalog.partial("new")).exists()

@@ -165,10 +165,10 @@ class Inputs:
             reason = self._why_not(wanted, listing, seen)
             if reason:
                 return self._direct(wanted, reason, listing)
-            if self.catalog.lock(key, self.run):
+            if self.catalog.locks.take(key, self.run):
                 break
             self.say(f"{wanted['shown']} is being staged by another run: waiting for it")
-            self.catalog.wait_for(key, time.sleep)
+            self.catalog.locks.wait_for(key, time.sleep)
         try:
             # Another run may have brought it between our look and our lock.
             entry = self.catalog.acquire(key, self.run)
@@ -176,7 +176,7 @@ class Inputs:
                 return self._here(wanted, listing, entry)
             return self._fetch(wanted, listing, key, files)
         finally:
-            self.catalog.unlock(key)
+            self.catalog.locks.give_back(key)
 
     def _here(
         self, wanted: Mapping[str, Any], listing: transfers.Listing, entry: staged.Entry

@@ -13,7 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster import run_inputs, run_parts, transfers
-    from cloudmesh.sparknomad.incluster.staged import Files
+    from cloudmesh.sparknomad.incluster.locks import Files
 else:
     import run_inputs
     import run_parts

@@ -17,6 +17,7 @@ import sparkconf  # noqa: E402
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster import (
         localfiles,
+        locks,
         run_children,
         run_copies,
         run_inputs,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
 else:
     import localfiles
+    import locks
     import run_children
     import run_copies
     import run_inputs
@@ -56,7 +58,7 @@ _CHANGES = {
 }
 
 
-def cluster_files(cluster: Mapping[str, Any]) -> staged.Files:
+def cluster_files(cluster: Mapping[str, Any]) -> locks.Files:
     """The cluster's own storage."""
     if cluster.get("hdfs"):
         return webhdfs.WebHdfs(cluster["hdfs"], patience=_PATIENCE_SECONDS)

@@ -7,7 +7,8 @@ Below one directory of the cluster's storage::
     entries/KEY/data/         the objects
     entries/KEY/used/RUN      a file for each run that reads it, touched while the run goes on
     partial/KEY/              the same while it is brought; it becomes the entry by one rename
-    locks/KEY                 who brings it, touched while that goes on
+    locks/KEY                 who brings it, touched while that goes on (see `locks`)
+    broken/LOCK.N             who removes the lock of one that has died
     trash/                    what is being removed
     uses/ORIGIN               when runs have read an origin, as JSON
 
@@ -22,52 +23,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from cloudmesh.sparknomad.incluster.locks import STALE_LOCK_SECONDS, Files, Held, Locks
+else:
+    from locks import STALE_LOCK_SECONDS, Files, Held, Locks
 
 __all__ = [
     "Catalog",
     "Entry",
-    "Files",
-    "Held",
     "StagedEntry",
     "key_of",
     "origin_key",
 ]
 
-BEAT_SECONDS = 5.0
-"""Between two touches of what is held."""
-
-STALE_LOCK_SECONDS = 30.0
-"""A lock that was not touched for so long belongs to nobody."""
-
 STALE_USE_SECONDS = 600.0
-"""The same of a run that reads an entry; clocks of hosts differ."""
+"""A run that has not touched what it reads for so long is dead; clocks of hosts differ."""
 
 _USES_KEPT = 20
-
-
-class Files(Protocol):
-    """What is needed of a storage: `webhdfs.WebHdfs` has it, and `localfiles.LocalFiles`."""
-
-    def size(self, path: str) -> int | None: ...  # noqa: D102 - see `webhdfs.WebHdfs`
-    def times(self, path: str) -> dict[str, float]: ...  # noqa: D102
-    def read(self, path: str) -> bytes | None: ...  # noqa: D102
-    def write(self, path: str, content: bytes) -> None: ...  # noqa: D102
-    def create(self, path: str, content: bytes) -> bool: ...  # noqa: D102
-    def rename(self, source: str, target: str) -> bool: ...  # noqa: D102
-    def touch(self, path: str) -> None: ...  # noqa: D102
-    def make_directory(self, path: str) -> None: ...  # noqa: D102
-    def delete(self, path: str) -> None: ...  # noqa: D102
-    def concat(self, target: str, sources: Sequence[str]) -> None: ...  # noqa: D102
-    def replicate(self, path: str, count: int) -> None: ...  # noqa: D102
-    def used(self, path: str) -> int: ...  # noqa: D102
-    def room(self) -> tuple[int, int]: ...  # noqa: D102
-    def hosts(self, path: str) -> list[list[str]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -123,54 +101,6 @@ def origin_key(origin: str) -> str:
     return hashlib.sha256(origin.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class Held:
-    """Files that are touched as long as they are held, so that others see somebody is there.
-
-    Args:
-        files: where they are.
-    """
-
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self._paths: dict[str, float] = {}
-        self._ended = threading.Event()
-        self._guard = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def hold(self, path: str, beats: int = 1) -> None:
-        """Touch this file at every so many beats."""
-        with self._guard:
-            self._paths[path] = beats * BEAT_SECONDS
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, daemon=True)
-                self._thread.start()
-
-    def drop(self, path: str) -> None:
-        """Remove this file, and touch it no more."""
-        with self._guard:
-            self._paths.pop(path, None)
-        self._files.delete(path)
-
-    def close(self) -> None:
-        """Remove all of them."""
-        self._ended.set()
-        for path in list(self._paths):
-            self.drop(path)
-
-    def _beat(self) -> None:
-        last: dict[str, float] = {}
-        while not self._ended.wait(BEAT_SECONDS / 5):
-            now = time.monotonic()
-            with self._guard:
-                due = [p for p, every in self._paths.items() if now - last.get(p, 0) >= every]
-            for path in due:
-                last[path] = now
-                try:
-                    self._files.touch(path)
-                except OSError:
-                    continue  # the next beat is soon enough
-
-
 class Catalog:
     """The entries of one cluster.
 
@@ -183,6 +113,7 @@ class Catalog:
         self.files = files
         self.root = root
         self.held = Held(files)
+        self.locks = Locks(files, root, self.held)
 
     def _path(self, *parts: str) -> str:
         return "/".join((self.root, *parts))
@@ -282,42 +213,6 @@ class Catalog:
 
     # bringing
 
-    def lock(self, key: str, run: str) -> bool:
-        """Take the right to bring an entry; ``False`` while another has it."""
-        path = self._path("locks", key)
-        if not self.files.create(path, f"{run} {uuid.uuid4().hex}".encode()):
-            return False
-        self.held.hold(path)
-        return True
-
-    def wait_for(self, key: str, pause: Callable[[float], None]) -> None:
-        """Wait until nobody brings an entry; takes the lock from who has died."""
-        path = self._path("locks", key)
-        seen: tuple[float, bytes | None] | None = None
-        since = time.monotonic()
-        while (touched := self.files.times(self._path("locks")).get(key)) is not None:
-            if seen is None or touched != seen[0]:
-                seen, since = (touched, self.files.read(path)), time.monotonic()
-            if time.monotonic() - since > STALE_LOCK_SECONDS:
-                self._break(path, seen[1])
-                return
-            pause(0.5)
-
-    def _break(self, path: str, content: bytes | None) -> None:
-        """Remove the lock of the dead; one that somebody has taken since stays."""
-        aside = self._path("trash", uuid.uuid4().hex)
-        self.files.make_directory(self._path("trash"))
-        if not self.files.rename(path, aside):
-            return  # another one who waits was quicker
-        if self.files.read(aside) != content and self.files.rename(aside, path):
-            return
-        self.files.delete(aside)
-
-    def unlock(self, key: str) -> None:
-        """Give the right back; if it can't be told, it ends by itself as it is touched no more."""
-        with contextlib.suppress(OSError):
-            self.held.drop(self._path("locks", key))
-
     def publish(self, entry: Entry, files: Sequence[tuple[str, int, str]]) -> None:
         """Make what was brought an entry.
 
@@ -383,8 +278,9 @@ class Catalog:
             The entries that were removed.
         """
         self.files.delete(self._path("trash"))
+        self.locks.sweep()
         now = time.time()
-        locked = self.files.times(self._path("locks"))
+        locked = self.locks.touched()
         for key, changed in self.files.times(self._path("partial")).items():
             beat = max(changed, locked.get(key, 0.0))
             if beat < now - max(patience, 2 * STALE_LOCK_SECONDS * (key in locked)):
