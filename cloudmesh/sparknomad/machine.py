@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from cloudmesh.sparknomad.image import docker
 from cloudmesh.sparknomad.image.java import find_java, java_version, present_java
 from cloudmesh.sparknomad.image.lines import DEFAULT_LINE, find_line
 from cloudmesh.sparknomad.image.spark import fetch_spark
+from cloudmesh.sparknomad.namespaces import namespace_problem
 from cloudmesh.sparknomad.paths import Paths
 
 __all__ = ["Check", "SetupStep", "doctor", "setup"]
@@ -141,9 +141,9 @@ def _checks(paths: Paths, configuration: Configuration) -> Iterator[Check]:
     yield _nomad_check(paths, configuration)
     yield _docker_check()
     yield _tool_check("mmdebstrap", "image build", "apt-get install mmdebstrap")
-    root = os.geteuid() == 0
-    hint = "" if root else "without Docker, the nomad provider needs root; local does not"
-    yield Check("root", "ok" if root else "optional", "yes" if root else "no", hint)
+    problem = namespace_problem()
+    hint = "without Docker, the nomad provider needs it; local does not" if problem else ""
+    yield Check("root", "optional" if problem else "ok", problem or "yes", hint)
     yield _memory_check()
     yield _disk_check(paths.cache)
 

@@ -34,6 +34,7 @@ from cloudmesh.sparknomad.image.spark import fetch_connectors, fetch_spark
 from cloudmesh.sparknomad.image.store import PENDING, WHOLE, ImageStore
 from cloudmesh.sparknomad.incluster.sparkconf import IMAGE_ENVIRONMENT
 from cloudmesh.sparknomad.model import ImageRecord, ImageRuntime, Plan, PlanStep
+from cloudmesh.sparknomad.namespaces import namespace_problem
 from cloudmesh.sparknomad.processes import scratch, write_private
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ImageSpec, TaskDriver, Variant
@@ -123,7 +124,7 @@ class Images(ImageStore):
         problem = docker.daemon_problem()
         if problem and not can_enter():
             raise DependencyError(
-                f"An image is built as root, or with Docker: {problem}.",
+                f"An image is built as root, or with Docker; {namespace_problem()}, and {problem}.",
                 hint="Start Docker and let this user use it, or run this as root.",
             )
         layers, config = self._layers(recipe)

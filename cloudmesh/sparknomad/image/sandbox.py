@@ -12,6 +12,7 @@ from pathlib import Path
 from cloudmesh.sparknomad.errors import ImageError
 from cloudmesh.sparknomad.image.base import SPARK_ID
 from cloudmesh.sparknomad.incluster.sparkconf import IMAGE_ENVIRONMENT
+from cloudmesh.sparknomad.namespaces import namespace_problem
 from cloudmesh.sparknomad.processes import scratch
 
 __all__ = ["DockerSandbox", "NamespaceSandbox", "Sandbox", "can_enter"]
@@ -22,7 +23,7 @@ _SCALA = {"4": "2.13", "3": "2.12"}
 
 def can_enter() -> bool:
     """Whether this process may make the namespaces that `NamespaceSandbox` needs."""
-    return os.geteuid() == 0
+    return not namespace_problem()
 
 
 class Sandbox(ABC):
