@@ -104,7 +104,8 @@ def _caches(cache: Path) -> Path:
 def _environment(work: Path, cache: Path) -> dict[str, str]:
     """The user's, but for what would build another thing than this machine's Nomad.
 
-    The module proxy and its checks stay as the user has them.
+    The module proxy and its checks stay as the user has them; what Go would leave in the home
+    directory goes with its caches.
     """
     foreign = ("GOOS", "GOARCH", "GOROOT", "GOEXPERIMENT")
     kept = {key: value for key, value in os.environ.items() if key not in foreign}
@@ -115,10 +116,19 @@ def _environment(work: Path, cache: Path) -> dict[str, str]:
         "GOFLAGS": "-modcacherw",
         "GOMODCACHE": str(_caches(cache) / "modules"),
         "GOCACHE": str(_caches(cache) / "objects"),
+        "GOPATH": str(_caches(cache) / "path"),
+        **_own_configuration(_caches(cache)),
         "GOTOOLCHAIN": "local",
         "GOTMPDIR": str(work),
         "GOWORK": "off",
     }
+
+
+def _own_configuration(directory: Path) -> dict[str, str]:
+    """Variables that keep Go's telemetry out of the user's directory, but read their settings."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    settings = os.environ.get("GOENV") or f"{home}/go/env"
+    return {"GOENV": settings, "XDG_CONFIG_HOME": str(directory / "configuration")}
 
 
 def _require_compiler() -> None:
@@ -225,15 +235,17 @@ def _go_within(directory: Path) -> Path:
 
 def _go_version(go: Path) -> tuple[int, int, int] | None:
     try:
-        done = subprocess.run(
-            [go, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
-        )
+        with tempfile.TemporaryDirectory(prefix="sparknomad-go-") as directory:
+            own = _own_configuration(Path(directory))
+            done = subprocess.run(
+                [go, "version"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+                env={**os.environ, **own, "GOTOOLCHAIN": "local"},
+            )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     match = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
