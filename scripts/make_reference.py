@@ -29,6 +29,7 @@ from cloudmesh.sparknomad.commands import COMMANDS  # noqa: E402
 from cloudmesh.sparknomad.compute import machines  # noqa: E402
 from cloudmesh.sparknomad.compute import spec as compute_spec  # noqa: E402
 from cloudmesh.sparknomad.incluster.report import summarize_events  # noqa: E402
+from cloudmesh.sparknomad.incluster.run_sites import site_report  # noqa: E402
 from cloudmesh.sparknomad.manager import Sparknomad  # noqa: E402
 from cloudmesh.sparknomad.specfile import json_schema  # noqa: E402
 from cloudmesh.sparknomad.storage import checking, profile, storage, transfer  # noqa: E402
@@ -182,6 +183,12 @@ REPORT: Mapping[str, str] = {
     "outputs": (
         "by parameter, of those that are staged: `target`, `objects`, `bytes`, `seconds`, and "
         "by host `nodes`."
+    ),
+    "site": "of a cluster with sites: where it ran.",
+    "site_reason": "why there.",
+    "crossed_bytes": "what came from storages that are near other sites, and went to them.",
+    "crossed": (
+        "the same by parameter: `site`, and `bytes`, which are null for what Spark moved itself."
     ),
 }
 TIMINGS = ("queue_seconds", "stage_seconds", "compute_seconds", "upload_seconds")
@@ -675,11 +682,17 @@ def report_lines() -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         event = {"Event": "SparkListenerApplicationStart", "App ID": "app"}
         (Path(name) / "app").write_text(json.dumps(event) + "\n", "utf-8")
-        told = {*TIMINGS, *TRANSFERS, *summarize_events(Path(name))}
+        told = {
+            *TIMINGS,
+            *TRANSFERS,
+            *summarize_events(Path(name)),
+            *site_report({"site": "s"}, {}),
+        }
     if told != set(REPORT):
         raise LookupError(f"a report's fields are not those described: {told ^ set(REPORT)}")
     kinds = {"application_id": "string", "locality_bytes": "object"}
-    kinds |= dict.fromkeys(TRANSFERS, "object")
+    kinds |= dict.fromkeys((*TRANSFERS, "crossed"), "object")
+    kinds |= dict.fromkeys(("site", "site_reason"), "string")
     lines = ["| field | type | meaning |", "|---|---|---|"]
     for name, text in REPORT.items():
         kind = kinds.get(name, "number" if name.endswith("_seconds") else "integer")

@@ -64,12 +64,15 @@ class Faulty:
 
 
 @contextmanager
-def faulty(target: str, address: str = _HOST) -> Iterator[Faulty]:
+def faulty(
+    target: str, address: str = _HOST, listening: socket.socket | None = None
+) -> Iterator[Faulty]:
     """Stand before a server.
 
     Args:
         target: its ``http://host:port``.
         address: of this machine's, where clients connect.
+        listening: a socket that listens already, perhaps in another network.
     """
     host, _, port = target.removeprefix("http://").partition(":")
 
@@ -157,8 +160,12 @@ def faulty(target: str, address: str = _HOST) -> Iterator[Faulty]:
             return
 
     guard = threading.Lock()
-    with Server((address, 0), Handler) as server:
-        proxy = Faulty(f"http://{address}:{server.server_address[1]}")
+    with Server((address, 0), Handler, bind_and_activate=listening is None) as server:
+        if listening is not None:
+            server.socket.close()
+            server.socket = listening
+        host_name, number = server.socket.getsockname()
+        proxy = Faulty(f"http://{host_name}:{number}")
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -7,14 +7,17 @@ which so is outside of the cluster's network, as an operator's laptop is.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +26,8 @@ from typing import ClassVar
 __all__ = ["Lab", "LabHost", "lab"]
 
 _NUMBERS = itertools.count(os.getpid() % 200)
+_NETWORK = 0x4000_0000  # CLONE_NEWNET
+_LINK = ("wan0", "wan1")
 _OWN = ("var/lib/sparknomad", "run")
 """What each host has for itself; the rest is this machine's."""
 
@@ -129,6 +134,22 @@ class LabHost:
                 return int(children[0])
             time.sleep(0.01)
 
+    def listen(self) -> socket.socket:
+        """A socket of this process that listens in the host's network."""
+        made: list[socket.socket] = []
+
+        def enter() -> None:
+            library = ctypes.CDLL(None, use_errno=True)
+            with open(f"/run/netns/{self.namespace}") as namespace:
+                if library.setns(namespace.fileno(), _NETWORK):
+                    raise OSError(ctypes.get_errno(), "setns")
+            made.append(socket.create_server((self.address, 0), backlog=128))
+
+        thread = threading.Thread(target=enter)  # which alone is in that network
+        thread.start()
+        thread.join()
+        return made[0]
+
     @property
     def authorized(self) -> str:
         """The file with the keys that may log in."""
@@ -148,6 +169,7 @@ class Lab:
     prefix: str
     subnet: str
     hosts: list[LabHost] = field(default_factory=list)
+    far: frozenset[str] = frozenset()
 
     @property
     def key(self) -> Path:
@@ -174,26 +196,52 @@ class Lab:
         inside = ("ip", "-n", host.namespace)
         _do("ip", "link", "add", outer, "netns", switch, "type", "veth", "peer", "eth0",
             "netns", host.namespace)  # fmt: skip
-        _do("ip", "-n", switch, "link", "set", outer, "master", "br0", "up")
+        bridge = "br1" if host.name in self.far else "br0"
+        _do("ip", "-n", switch, "link", "set", outer, "master", bridge, "up")
         _do(*inside, "address", "add", f"{host.address}/24", "dev", "eth0")
         _do(*inside, "link", "set", "lo", "up")
         _do(*inside, "link", "set", "eth0", "up")
         _do(*inside, "route", "add", "default", "via", f"{self.subnet}.1")
 
+    def slow(self, rate: str) -> None:
+        """Let the link to the far hosts carry no more than so much, such as ``24mbit``."""
+        for end in _LINK:
+            _do("ip", "netns", "exec", f"{self.prefix}-sw", "tc", "qdisc", "replace", "dev", end,
+                "root", "tbf", "rate", rate, "burst", "64kb", "latency", "100ms")  # fmt: skip
+
+    def carried(self) -> int:
+        """The bytes that the link to the far hosts has carried in either direction."""
+        told = _do("ip", "-n", f"{self.prefix}-sw", "-json", "-stats", "link", "show", _LINK[0])
+        (link,) = json.loads(told)
+        return sum(int(link["stats64"][way]["bytes"]) for way in ("rx", "tx"))
+
 
 @contextmanager
-def lab(directory: Path, count: int = 0) -> Iterator[Lab]:
-    """Some hosts named ``h1``, ``h2``, …; nothing of them is left afterwards."""
+def lab(directory: Path, count: int = 0, far: Collection[str] = ()) -> Iterator[Lab]:
+    """Some hosts named ``h1``, ``h2``, …; nothing of them is left afterwards.
+
+    Args:
+        directory: for their files.
+        count: how many.
+        far: names of those that a link joins to the others and to this machine.
+    """
     taken = _do("ip", "-oneline", "address")
     free = (number % 250 for number in _NUMBERS)
     number = next(number for number in free if f" 10.77.{number}.1/" not in taken)
     made = Lab(directory, f"sn{os.getpid() % 100_000:x}{number:x}", f"10.77.{number}")
+    made.far = frozenset(far)
     switch = f"{made.prefix}-sw"
     _do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made.key)
     try:
         _do("ip", "netns", "add", switch)
         _do("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
         _do("ip", "-n", switch, "link", "set", "br0", "up")
+        if far:
+            _do("ip", "-n", switch, "link", "add", "br1", "type", "bridge")
+            _do("ip", "-n", switch, "link", "set", "br1", "up")
+            _do("ip", "-n", switch, "link", "add", _LINK[0], "type", "veth", "peer", _LINK[1])
+            for end, bridge in zip(_LINK, ("br0", "br1"), strict=True):
+                _do("ip", "-n", switch, "link", "set", end, "master", bridge, "up")
         root = f"{made.prefix}r"
         _do("ip", "link", "add", root, "type", "veth", "peer", "up0", "netns", switch)
         _do("ip", "-n", switch, "link", "set", "up0", "master", "br0", "up")

@@ -164,7 +164,7 @@ class ClusterStatus:
             parts = [part for part in self.components if part.kind != "host"]
             works = len(parts) < len(self.components) and all(part.healthy for part in parts)
             return works and self.workers >= spec.min_workers
-        return self.state is ClusterState.RUNNING and self.workers == spec.workers
+        return self.state is ClusterState.RUNNING and self.workers == spec.all_workers
 
 
 @dataclass(frozen=True)
@@ -271,6 +271,7 @@ class RunStorage:
         secrets: Spark's keys whose values nobody else may see.
         connectors: the directory with their connectors, where the runtime has none.
         origins: endpoint and place of each parameter that names one.
+        sites: that the storages of parameters are near, where their profiles say it.
     """
 
     profiles: tuple[str, ...] = ()
@@ -278,6 +279,7 @@ class RunStorage:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     connectors: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    sites: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -404,6 +406,8 @@ class Submission:
         queue_timeout: seconds after which a run that found no room fails.
         storage: settings of the storages that the arguments name.
         staging: what goes through the cluster's own storage.
+        site: of the cluster where it runs, or empty.
+        site_reason: why there, for a person.
     """
 
     run: str
@@ -414,6 +418,8 @@ class Submission:
     queue_timeout: float = 3600.0
     storage: RunStorage = field(default_factory=RunStorage)
     staging: RunStaging = field(default_factory=RunStaging)
+    site: str = ""
+    site_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -467,6 +473,7 @@ class RunRecord:
 
     Attributes:
         outputs: paths of this machine that its outputs are brought to, by parameter.
+        site: of the cluster where it runs, or empty.
     """
 
     run: str
@@ -481,6 +488,7 @@ class RunRecord:
     finished: float | None = None
     attempts: int = 0
     outputs: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
     report: Mapping[str, object] = field(default_factory=dict)
 
 

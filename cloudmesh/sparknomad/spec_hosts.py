@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from enum import Enum
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cloudmesh.sparknomad.spec_types import CONFIGURATION, Text
+from cloudmesh.sparknomad.spec_types import CONFIGURATION, Count, Size, Text
 
-__all__ = ["HostSpec", "Role", "host_entry"]
+__all__ = ["SITE_PATTERN", "HostSpec", "Role", "SiteSpec", "host_entry", "placed"]
 
 _WORD = r"^[^\s'\"`$;|&<>()\\]+$"
 _GROUP_PATTERN = r"^[a-z]([a-z0-9._-]{0,38}[a-z0-9])?$"
+
+SITE_PATTERN = r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"
+"""Of the names of sites: they are part of the names of Nomad services."""
 
 
 _OF_HOSTS = ("address", "user", "port", "key", "jump", "host_key")
@@ -53,6 +56,7 @@ class HostSpec:
             configuration, whose machines this stands for.
         count: create the group first, with so many machines, or complete it.
         cloud: the compute that the group is created in; the one of the group's name if not given.
+        site: that it is part of, where the cluster has sites.
     """
 
     host: Annotated[str, Field(pattern=_WORD)] | None = None
@@ -69,6 +73,7 @@ class HostSpec:
     compute: Annotated[str, Field(pattern=_GROUP_PATTERN)] | None = None
     count: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
     cloud: Annotated[str, Field(pattern=_GROUP_PATTERN)] | None = None
+    site: Annotated[str, Field(pattern=SITE_PATTERN)] | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> HostSpec:
@@ -85,3 +90,44 @@ class HostSpec:
 def host_entry(value: Any) -> Any:
     """A host of which only the name is given."""
     return {"host": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
+class SiteSpec:
+    """Hosts that are near each other: a cloud's region, a rack.
+
+    Each site has its own Spark master, workers and HDFS, so that no shuffle leaves it.
+
+    Attributes:
+        hosts: its machines, as in the cluster's own `hosts`.
+        workers: number of Spark workers there; the cluster's if not given.
+        cores: that each of them offers; the cluster's if not given.
+        memory: that each of them offers to executors; the cluster's if not given.
+    """
+
+    hosts: tuple[Annotated[HostSpec, BeforeValidator(host_entry)], ...] = ()
+    workers: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    cores: Count | None = None
+    memory: Size | None = None
+
+
+def placed(
+    hosts: Sequence[HostSpec], sites: Mapping[str, SiteSpec]
+) -> tuple[tuple[HostSpec, ...], dict[str, SiteSpec]]:
+    """Hosts in one list that say their site, and sites without hosts.
+
+    Raises:
+        ValueError: if a host is of no site, or a site has no host.
+    """
+    found = list(hosts)
+    for name, site in sites.items():
+        found += [replace(host, site=host.site or name) for host in site.hosts]
+    wrong = [host for host in found if (host.site or "") not in (sites or ("",))]
+    if wrong:
+        named = wrong[0].host or wrong[0].compute
+        known = ", ".join(sites) or "none are given under sites"
+        raise ValueError(f"site of {named}: {wrong[0].site!r}: must be one of the sites: {known}")
+    empty = [name for name in sites if all(host.site != name for host in found)]
+    if empty:
+        raise ValueError(f"sites.{empty[0]}: has no hosts")
+    return tuple(found), {name: replace(site, hosts=()) for name, site in sites.items()}

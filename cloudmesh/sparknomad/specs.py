@@ -14,7 +14,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cloudmesh.sparknomad.spec_hosts import HostSpec, Role, host_entry
+from cloudmesh.sparknomad.spec_hosts import (
+    SITE_PATTERN,
+    HostSpec,
+    Role,
+    SiteSpec,
+    host_entry,
+    placed,
+)
 from cloudmesh.sparknomad.spec_types import (
     CONFIGURATION,
     NAME_PATTERN,
@@ -45,10 +52,12 @@ __all__ = [
     "PARAMETER_PATTERN",
     "ParameterSpec",
     "ParameterType",
+    "Part",
     "Resources",
     "Retries",
     "ROLES",
     "Role",
+    "SiteSpec",
     "Stage",
     "Startup",
     "TaskDriver",
@@ -284,6 +293,21 @@ class JobSpec:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a cluster has at one of its sites.
+
+    Attributes:
+        workers: number of Spark workers.
+        cores: of each.
+        memory: of each, in bytes.
+    """
+
+    workers: int
+    cores: int
+    memory: int
+
+
 @dataclass(frozen=True, config=CONFIGURATION)
 class ClusterSpec:
     """A cluster.
@@ -300,6 +324,8 @@ class ClusterSpec:
         staging: room for staged inputs; half of the disks if not given.
         conf: Spark configuration of the cluster's own daemons.
         hosts: machines that are reached by SSH; without any, this machine.
+        sites: groups of hosts that are near each other, by name; `workers`, `cores` and
+            `memory` are those of each.
         servers: on how many of them Nomad keeps the cluster's state.
         min_workers: a host that fails does not stop the deploy if so many workers come up;
             without it, all have to.
@@ -319,10 +345,35 @@ class ClusterSpec:
         default_factory=dict
     )
     hosts: tuple[Annotated[HostSpec, BeforeValidator(host_entry)], ...] = ()
+    sites: Mapping[Annotated[str, Field(pattern=SITE_PATTERN)], SiteSpec] = field(
+        default_factory=dict
+    )
     servers: Literal[1, 3, 5] = 1
     min_workers: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
     firewall: bool = True
     directory: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/sparknomad"
+
+    @model_validator(mode="after")
+    def _placed(self) -> ClusterSpec:
+        hosts, sites = placed(self.hosts, self.sites)
+        object.__setattr__(self, "hosts", hosts)
+        object.__setattr__(self, "sites", sites)
+        return self
+
+    @property
+    def all_workers(self) -> int:
+        """The number of Spark workers at all sites."""
+        return sum(site.workers for site in self.parts.values())
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """What there is at each site, by name; without sites under an empty one."""
+        return {
+            name: Part(
+                site.workers or self.workers, site.cores or self.cores, site.memory or self.memory
+            )
+            for name, site in (self.sites or {"": SiteSpec()}).items()
+        }
 
 
 @dataclass(frozen=True, config=CONFIGURATION)

@@ -52,12 +52,13 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs DROP COLUMN handle",
         "ALTER TABLE runs ADD COLUMN outputs TEXT NOT NULL DEFAULT '{}'",
     ),
+    ("ALTER TABLE runs ADD COLUMN site TEXT NOT NULL DEFAULT ''",),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 
 _RUN_COLUMNS = (
     "run, job, cluster, state, submitted, parameters, reason, exit_code, started, finished, "
-    "attempts, outputs, report"
+    "attempts, outputs, site, report"
 )
 
 
@@ -243,7 +244,7 @@ class Store:
         try:
             with self._transaction() as connection:
                 connection.execute(
-                    f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
                         record.run,
                         record.job,
@@ -257,6 +258,7 @@ class Store:
                         record.finished,
                         record.attempts,
                         json.dumps(dict(record.outputs)),
+                        record.site,
                         json.dumps(dict(record.report)),
                     ),
                 )
@@ -380,5 +382,6 @@ def _run(row: Mapping[str, Any]) -> RunRecord:
         finished=row["finished"],
         attempts=row["attempts"],
         outputs=json.loads(row["outputs"]),
+        site=row["site"],
         report=json.loads(row["report"]),
     )

@@ -12,21 +12,21 @@ sparknomad: run Spark pipelines on a Nomad cluster that you deploy anywhere.
 Usage:
   sparknomad setup [--dry-run] [options]
   sparknomad doctor [options]
-  sparknomad check [--cluster=NAME] [options]
+  sparknomad check [--cluster=NAME] [--site=SITE] [options]
   sparknomad cluster deploy [NAME] [--spec=SPEC] [--provider=PROVIDER] [--workers=N] [--cores=N]
                             [--memory=SIZE] [--image=IMAGE] [--driver=DRIVER] [--staging=SIZE]
                             [--min-workers=N] [--accept-host-keys] [--timeout=DURATION]
                             [--dry-run] [options]
   sparknomad cluster list [options]
   sparknomad cluster status [NAME] [options]
-  sparknomad cluster scale NAME N [--timeout=DURATION] [options]
+  sparknomad cluster scale NAME N [--site=SITE] [--timeout=DURATION] [options]
   sparknomad cluster ui [NAME] [options]
   sparknomad cluster logs [NAME] [HOST] [options]
   sparknomad cluster diff [NAME] [--spec=SPEC] [--workers=N] [--cores=N] [--memory=SIZE]
                           [--image=IMAGE] [options]
   sparknomad cluster add-hosts NAME HOST... [--user=USER] [--port=PORT] [--key=FILE] [--jump=HOST]
-                               [--host-key=KEY] [--role=ROLE] [--workers=N] [--accept-host-keys]
-                               [--timeout=DURATION] [options]
+                               [--host-key=KEY] [--role=ROLE] [--site=SITE] [--workers=N]
+                               [--accept-host-keys] [--timeout=DURATION] [options]
   sparknomad cluster remove-hosts NAME HOST... [--force] [--timeout=DURATION] [options]
   sparknomad cluster drain NAME HOST [--undo] [--timeout=DURATION] [options]
   sparknomad cluster upgrade NAME [--image=IMAGE] [--timeout=DURATION] [options]
@@ -53,7 +53,7 @@ Usage:
   sparknomad job list [options]
   sparknomad job show JOB [options]
   sparknomad job remove JOB [options]
-  sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--detach]
+  sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE] [--detach]
                          [--timeout=DURATION] [--queue-timeout=DURATION] [--stage=MODE]...
                          [--check] [--dry-run] [options]
   sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
@@ -63,8 +63,9 @@ Usage:
   sparknomad job cancel RUN [options]
   sparknomad job report RUN [options]
   sparknomad storage profile add NAME --url=URL [--kind=KIND] [--endpoint=URL] [--region=REGION]
-                                 [--ca=FILE] [--credentials=SOURCE] [--set=ASSIGNMENT]...
-                                 [--secrets-in-plain-text] [--replace] [options]
+                                 [--ca=FILE] [--site=SITE] [--credentials=SOURCE]
+                                 [--set=ASSIGNMENT]... [--secrets-in-plain-text] [--replace]
+                                 [options]
   sparknomad storage profile list [options]
   sparknomad storage profile show NAME [options]
   sparknomad storage profile remove NAME [options]
@@ -72,14 +73,15 @@ Usage:
   sparknomad storage info URL [options]
   sparknomad storage put PATH URL [options]
   sparknomad storage get URL PATH [options]
-  sparknomad storage copy URL URL [--cluster=NAME] [options]
+  sparknomad storage copy URL URL [--cluster=NAME] [--site=SITE] [options]
   sparknomad storage remove URL [options]
   sparknomad storage usage URL [options]
-  sparknomad storage check [SUBJECT]... [--cluster=NAME] [options]
-  sparknomad storage stage URL... [--cluster=NAME] [--pin] [--ttl=DURATION] [--detach] [options]
-  sparknomad storage staged [--cluster=NAME] [options]
-  sparknomad storage unstage URL [--cluster=NAME] [--force] [options]
-  sparknomad storage evict [--cluster=NAME] [options]
+  sparknomad storage check [SUBJECT]... [--cluster=NAME] [--site=SITE] [options]
+  sparknomad storage stage URL... [--cluster=NAME] [--site=SITE] [--pin] [--ttl=DURATION]
+                           [--detach] [options]
+  sparknomad storage staged [--cluster=NAME] [--site=SITE] [options]
+  sparknomad storage unstage URL [--cluster=NAME] [--site=SITE] [--force] [options]
+  sparknomad storage evict [--cluster=NAME] [--site=SITE] [options]
   sparknomad compute list [COMPUTE] [--all] [options]
   sparknomad compute create GROUP [--compute=NAME] [--count=N] [--size=SIZE] [--image=IMAGE]
                             [--timeout=DURATION] [--dry-run] [options]
@@ -207,6 +209,8 @@ Options:
   --variant=VARIANT     slim (default), or full with ML, GraphX, Hive, RocksDB, K8s and YARN.
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
   --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
+  --site=SITE           Of the cluster (default: that of the largest input, or the next best);
+                        the one that a profile's storage is near.
   --detach              Print the run's id and return at once.
   --job=JOB             Only runs of this job.
   --state=STATE         Only runs in this state: pending, staging, running, succeeded, failed,

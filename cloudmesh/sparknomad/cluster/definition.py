@@ -158,4 +158,7 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
         if staging.checks is None
         else [dataclasses.asdict(each) for each in staging.checks],
         "quota": staging.quota,
+        "site": submission.site,
+        "site_reason": submission.site_reason,
+        "sites": dict(submission.storage.sites),
     }

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.shareable import Shareable
+from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import (
     ClusterError,
@@ -251,15 +252,30 @@ class ClusterProvider(Shareable, ABC):
         self._exists(cluster)
         return self._cluster_logs(cluster)
 
-    def storage(self, cluster: str) -> ClusterStorage | None:
-        """The cluster's own storage, or ``None`` if runs use this machine's files."""
-        self._exists(cluster)
-        return self._storage(cluster)
+    def storage(self, cluster: str, site: str = "") -> ClusterStorage | None:
+        """The cluster's own storage, or ``None`` if runs use this machine's files.
 
-    def staged(self, cluster: str) -> Catalog | None:
-        """What is staged in the cluster, or ``None`` if it has no room for that."""
+        Args:
+            cluster: its name.
+            site: whose storage is meant; the first one's if not given.
+        """
         self._exists(cluster)
-        return self._staged(cluster)
+        return self._storage(cluster, site)
+
+    def staged(self, cluster: str, site: str = "") -> Catalog | None:
+        """What is staged in the cluster, or ``None`` if it has no room for that.
+
+        Args:
+            cluster: its name.
+            site: where; the first one if not given.
+        """
+        self._exists(cluster)
+        return self._staged(cluster, site)
+
+    def sites(self, cluster: str) -> Sequence[SiteStatus]:
+        """The cluster's sites as they are now; none for a cluster without."""
+        self._exists(cluster)
+        return self._sites(cluster)
 
     def hosts(self, cluster: str) -> HostOperations | None:
         """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
@@ -267,11 +283,14 @@ class ClusterProvider(Shareable, ABC):
 
     # hooks
 
-    def _storage(self, cluster: str) -> ClusterStorage | None:
+    def _storage(self, cluster: str, site: str) -> ClusterStorage | None:
         return None
 
-    def _staged(self, cluster: str) -> Catalog | None:
+    def _staged(self, cluster: str, site: str) -> Catalog | None:
         return None
+
+    def _sites(self, cluster: str) -> Sequence[SiteStatus]:
+        return ()
 
     @abstractmethod
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]: ...
@@ -354,7 +373,7 @@ class ClusterProvider(Shareable, ABC):
             )
 
     def _settled(self, spec: ClusterSpec, deadline: Deadline) -> ClusterStatus:
-        name, workers = spec.cluster, spec.workers
+        name, workers = spec.cluster, spec.all_workers
 
         def whole() -> ClusterStatus | None:
             return status if (status := self._status(name)).serves(spec) else None
@@ -376,15 +395,16 @@ class ClusterProvider(Shareable, ABC):
         """Refuse a run that could only wait for ever."""
         wanted = submission.job.resources.executors
         problems = []
-        if wanted.cores > spec.cores:
+        part = spec.parts.get(submission.site) or next(iter(spec.parts.values()))
+        if wanted.cores > part.cores:
             problems.append(
                 f"resources.executors.cores: {wanted.cores}: a worker of cluster "
-                f"{spec.cluster!r} has {spec.cores}"
+                f"{spec.cluster!r} has {part.cores}"
             )
-        if wanted.memory > spec.memory:
+        if wanted.memory > part.memory:
             problems.append(
                 f"resources.executors.memory: {format_size(wanted.memory)}: a worker of "
-                f"cluster {spec.cluster!r} has {format_size(spec.memory)}"
+                f"cluster {spec.cluster!r} has {format_size(part.memory)}"
             )
         heap, limit = submission.job.resources.driver.memory, self._driver_limit(spec)
         if limit is not None and heap > limit:

@@ -115,7 +115,9 @@ def _cluster_scale(arguments: Arguments) -> int:
     timeout = timeout_of(arguments, DEPLOY_SECONDS)
     assert workers is not None and timeout is not None
     manager = make_manager(arguments)
-    status = manager.cluster_scale(arguments["NAME"], workers, timeout=timeout)
+    status = manager.cluster_scale(
+        arguments["NAME"], workers, site=arguments["--site"], timeout=timeout
+    )
     return show_cluster(make_output(arguments), status)
 
 

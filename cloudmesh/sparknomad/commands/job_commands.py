@@ -87,11 +87,14 @@ def _job_run(arguments: Arguments) -> int:
         "timeout": timeout_of(arguments, None),
         "queue_timeout": timeout_of(arguments, None, "--queue-timeout"),
         "stage": parse_stage(arguments["--stage"]),
+        "site": arguments["--site"],
     }
     if arguments["--dry-run"]:
         return show_plan(output, manager.job_plan(arguments["JOB"], values, **options))
     if arguments["--check"]:
-        steps = manager.job_check(arguments["JOB"], values, cluster=arguments["--cluster"])
+        steps = manager.job_check(
+            arguments["JOB"], values, cluster=arguments["--cluster"], site=arguments["--site"]
+        )
         if not all(step.ok for step in steps):
             return show_checks(arguments, steps)
         manager.say(f"{len(steps)} checks went well")
@@ -287,6 +290,13 @@ def _job_report(arguments: Arguments) -> int:
 
 def _shown_parts(name: str, parts: Mapping[str, Any]) -> dict[str, str]:
     """Rows for what is measured by parameter, or by locality."""
+    if name == "crossed":
+        return {
+            f"{parameter} of site {told['site']}": "moved by Spark itself"
+            if told["bytes"] is None
+            else format_size_of(told["bytes"])
+            for parameter, told in parts.items()
+        }
     if name == "locality_bytes":
         whole = sum(parts.values()) or 1
         told = ", ".join(f"{level} {100 * size / whole:.0f}%" for level, size in parts.items())

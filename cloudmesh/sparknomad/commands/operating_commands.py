@@ -39,6 +39,7 @@ def _cluster_add_hosts(arguments: Arguments) -> int:
         "jump": arguments["--jump"],
         "role": arguments["--role"],
         "host_key": arguments["--host-key"],
+        "site": arguments["--site"],
     }
     timeout = timeout_of(arguments, DEPLOY_SECONDS)
     assert timeout is not None

@@ -77,7 +77,7 @@ def _asked(profile: StorageProfile) -> Mapping[str, str]:
 def _profile_data(arguments: Arguments) -> dict[str, Any]:
     """A profile's fields from the options; ``--set=credentials.path=FILE`` goes deeper."""
     data: dict[str, Any] = {"name": arguments["NAME"]}
-    for name in ("url", "kind", "endpoint", "region", "ca"):
+    for name in ("url", "kind", "endpoint", "region", "ca", "site"):
         if arguments[f"--{name}"] is not None:
             data[name] = arguments[f"--{name}"]
     if arguments["--credentials"] is not None:
@@ -130,7 +130,9 @@ def _profile_show(arguments: Arguments) -> int:
     profile = make_manager(arguments).storage_profile_show(arguments["NAME"])
     shown = _shown(profile)
     credentials = shown["credentials"]
-    lines = {name: shown[name] for name in ("name", "kind", "url", "endpoint", "region", "ca")}
+    lines = {
+        name: shown[name] for name in ("name", "kind", "url", "endpoint", "region", "ca", "site")
+    }
     lines |= {f"options.{name}": value for name, value in shown["options"].items()}
     lines |= {
         f"credentials.{name}": value if isinstance(value, str) else ", ".join(sorted(value))
@@ -230,7 +232,7 @@ def _get(arguments: Arguments) -> int:
 def _copy(arguments: Arguments) -> int:
     manager = make_manager(arguments)
     source, target = arguments["URL"]
-    done = manager.storage_copy(source, target, cluster=arguments["--cluster"])
+    done = manager.storage_copy(source, target, **_where(arguments))
     return _transferred(arguments, done, manager.say)
 
 
@@ -250,7 +252,8 @@ def _check(arguments: Arguments) -> int:
     manager, subjects = make_manager(arguments), arguments["SUBJECT"]
     if arguments["--cluster"]:
         return show_checks(
-            arguments, manager.cluster_check(subjects, cluster=arguments["--cluster"])
+            arguments,
+            manager.cluster_check(subjects, **_where(arguments)),
         )
     return show_checks(arguments, manager.storage_check(subjects))
 
@@ -262,7 +265,7 @@ def _stage(arguments: Arguments) -> int:
     output, manager = make_output(arguments), make_manager(arguments)
     record = manager.storage_stage(
         arguments["URL"],
-        cluster=arguments["--cluster"],
+        **_where(arguments),
         pin=arguments["--pin"],
         ttl=timeout_of(arguments, None, "--ttl"),
     )
@@ -303,21 +306,28 @@ def _kept(each: StagedEntry) -> str:
     return "-" if each.entry.ttl is None else format_duration(each.entry.ttl)
 
 
+def _where(arguments: Arguments) -> dict[str, Any]:
+    """The cluster and its site that options name."""
+    return {"cluster": arguments["--cluster"], "site": arguments["--site"]}
+
+
 def _staged(arguments: Arguments) -> int:
-    found = make_manager(arguments).storage_staged(cluster=arguments["--cluster"])
+    found = make_manager(arguments).storage_staged(**_where(arguments))
     return _show_staged(arguments, found, "nothing is staged")
 
 
 def _unstage(arguments: Arguments) -> int:
     manager = make_manager(arguments)
     found = manager.storage_unstage(
-        arguments["URL"][0], cluster=arguments["--cluster"], force=arguments["--force"]
+        arguments["URL"][0],
+        **_where(arguments),
+        force=arguments["--force"],
     )
     return _show_staged(arguments, found, "nothing was removed")
 
 
 def _evict(arguments: Arguments) -> int:
-    found = make_manager(arguments).storage_evict(cluster=arguments["--cluster"])
+    found = make_manager(arguments).storage_evict(**_where(arguments))
     return _show_staged(arguments, found, "nothing was removed")
 
 

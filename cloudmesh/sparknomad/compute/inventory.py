@@ -26,6 +26,7 @@ class Host:
         server: whether it keeps Nomad's state.
         worker: whether it runs tasks.
         labels: for Nomad.
+        site: that it is part of, or empty.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Host:
     server: bool = False
     worker: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
 
 
 def expand(specs: Sequence[HostSpec], servers: int, kept: Collection[str] = ()) -> list[Host]:
@@ -111,6 +113,7 @@ def _hosts(spec: HostSpec) -> list[Host]:
             jump=spec.jump or "",
             host_key=spec.host_key or "",
             labels=dict(spec.labels),
+            site=spec.site or "",
         )
         for name, address in zip(names, addresses, strict=True)
     ]

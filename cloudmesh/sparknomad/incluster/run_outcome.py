@@ -15,8 +15,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 import report  # noqa: E402
 
 if TYPE_CHECKING:
+    from cloudmesh.sparknomad.incluster import run_sites
     from cloudmesh.sparknomad.incluster.run_attempt import Attempt, explain
 else:
+    import run_sites
     from run_attempt import Attempt, explain
 
 __all__ = [
@@ -153,6 +155,7 @@ class Outcome:
             transfers: what was measured of staged inputs and outputs.
         """
         reason = f"{verdict.reason} (output was lost: {lost})" if lost else verdict.reason
+        measured = {**self._timings(), **self._summary(), **(transfers or {})}
         self.save(
             phase="finished",
             state=verdict.state,
@@ -160,7 +163,7 @@ class Outcome:
             exit_code=verdict.exit_code,
             task_exit_code=verdict.code,
             finished=time.time(),
-            report={**self._timings(), **self._summary(), **(transfers or {})},
+            report={**measured, **run_sites.site_report(self._run, measured)},
         )
         self._reserve.unlink(missing_ok=True)
 

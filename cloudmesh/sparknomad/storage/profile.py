@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cloudmesh.sparknomad.spec_credentials import CredentialSource, CredentialsSpec
+from cloudmesh.sparknomad.spec_hosts import SITE_PATTERN
 from cloudmesh.sparknomad.specs import CONFIGURATION, Name, Text
 
 __all__ = ["CredentialSource", "CredentialsSpec", "StorageProfile"]
@@ -29,6 +30,7 @@ class StorageProfile:
         ca: path of a file with certificates that the service's is checked against.
         options: what else the kind knows, such as ``project`` of ``gcs``.
         credentials: where they come from.
+        site: of a cluster that it is near: runs go to the site of their largest input.
     """
 
     name: Name
@@ -39,3 +41,4 @@ class StorageProfile:
     ca: str = ""
     options: Mapping[str, Text] = field(default_factory=dict)
     credentials: CredentialsSpec = field(default_factory=CredentialsSpec)
+    site: Annotated[str, Field(pattern=rf"^$|{SITE_PATTERN}")] = ""

@@ -52,6 +52,7 @@ def resolve_storage(
     conf, secrets, spark = _Merged(), _Merged(), _Merged()
     names = []
     origins = {}
+    sites = {}
     for name, text in uris.items():
         if not is_storage_url(text):
             continue
@@ -68,7 +69,10 @@ def resolve_storage(
         resolved[name] = settings.url
         origins[name] = f"{storage.profile.endpoint}|{settings.url}"
         names.append(owner)
+        if storage.profile.site:
+            sites[name] = storage.profile.site
     hadoop = {f"spark.hadoop.{key}": value for key, value in conf.values.items()}
     hidden = {f"spark.hadoop.{key}": value for key, value in secrets.values.items()}
     used = tuple(dict.fromkeys(names))
-    return resolved, RunStorage(used, {**hadoop, **spark.values}, hidden, origins=origins)
+    conf_values = {**hadoop, **spark.values}
+    return resolved, RunStorage(used, conf_values, hidden, origins=origins, sites=sites)

@@ -26,6 +26,7 @@ class CheckingVerbs(StagingVerbs):
         subjects: Sequence[str] | None = None,
         *,
         cluster: str | None = None,
+        site: str | None = None,
         writes: Collection[str] | None = None,
     ) -> list[CheckStep]:
         """Try every worker of a cluster, and storages from each of them.
@@ -33,6 +34,7 @@ class CheckingVerbs(StagingVerbs):
         Args:
             subjects: URLs or names of profiles; every profile if there are none.
             cluster: that which runs go to if not given.
+            site: of the cluster; all of them if not given.
             writes: those of them that are written to; all that can be if not given.
 
         Returns:
@@ -40,16 +42,25 @@ class CheckingVerbs(StagingVerbs):
         """
         names = subjects or [profile.name for profile in self._profiles.all()]
         groups, steps = self._check_groups(names, writes)
-        for storage, checks in groups:
-            self.say(f"checking from every worker: {', '.join(c.name for c in checks) or 'nodes'}")
-            told = ", ".join(each.name for each in checks)
-            staging = RunStaging(checks=tuple(checks))
-            record = self._move("check", cluster, storage, staging, {"storages": told})
-            steps += self._checked(record, steps)
+        target = self._target_spec(cluster or self._default_cluster())
+        for place in [site] if site else list(target.sites) or [""]:
+            for storage, checks in groups:
+                told = ", ".join(each.name for each in checks)
+                where = f" of site {place}" if place else ""
+                self.say(f"checking from every worker{where}: {told or 'nodes'}")
+                staging = RunStaging(checks=tuple(checks))
+                shown = {"storages": told}
+                record = self._move("check", cluster, storage, staging, shown, place)
+                steps += self._checked(record, steps)
         return steps
 
     def job_check(
-        self, job: str, values: Mapping[str, Any], *, cluster: str | None = None
+        self,
+        job: str,
+        values: Mapping[str, Any],
+        *,
+        cluster: str | None = None,
+        site: str | None = None,
     ) -> list[CheckStep]:
         """Try the storages of a run from every worker, before it is sent.
 
@@ -67,7 +78,7 @@ class CheckingVerbs(StagingVerbs):
         }
         outputs = {urls[name] for name in urls if spec.parameters[name].write is not None}
         return self.cluster_check(
-            list(dict.fromkeys(urls.values())), cluster=cluster, writes=outputs
+            list(dict.fromkeys(urls.values())), cluster=cluster, site=site, writes=outputs
         )
 
     def _checked(self, record: RunRecord, known: Sequence[CheckStep]) -> list[CheckStep]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.cluster.registry import provider_names
+from cloudmesh.sparknomad.cluster.sites import Choice, choose_site
 from cloudmesh.sparknomad.errors import (
     ConflictError,
     InputError,
@@ -23,7 +24,7 @@ from cloudmesh.sparknomad.model import (
     Plan,
     Runtime,
 )
-from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.specs import ClusterSpec, ExecutorResources
 from cloudmesh.sparknomad.verbs.computes import ComputeVerbs
 from cloudmesh.sparknomad.verbs.core import LOCAL
 
@@ -98,7 +99,7 @@ class ClusterVerbs(ComputeVerbs):
         state = record.state
         if state is ClusterState.RUNNING:
             state = ClusterState.STOPPED
-        wanted = record.spec.workers
+        wanted = record.spec.all_workers
         return ClusterStatus(record.name, record.provider, state, 0, wanted, reason=reason)
 
     def cluster_status(self, name: str) -> ClusterStatus:
@@ -106,13 +107,20 @@ class ClusterVerbs(ComputeVerbs):
         return self._status_of(self._cluster(name))
 
     def cluster_scale(
-        self, name: str, workers: int, *, timeout: float = DEPLOY_SECONDS
+        self, name: str, workers: int, *, site: str | None = None, timeout: float = DEPLOY_SECONDS
     ) -> ClusterStatus:
-        """Change the number of workers of a running cluster."""
+        """Change the number of workers of a running cluster.
+
+        Args:
+            name: of the cluster.
+            workers: how many there should be.
+            site: at which site; each one if not given.
+            timeout: seconds after which to give up.
+        """
         record = self._cluster(name)
         if not 1 <= workers <= 1000:
             raise InputError(f"workers: {workers}: must be 1 to 1000")
-        spec = dataclasses.replace(record.spec, workers=workers)
+        spec = _with_workers(record.spec, workers, site)
         machines = self._with_machines(spec, create=False, timeout=timeout)
         status = self._provider(record.provider).scale(machines, timeout=timeout)
         self.store.put_cluster(spec, status.state)
@@ -185,6 +193,27 @@ class ClusterVerbs(ComputeVerbs):
             record = self._cluster(name)
         return record.spec if record else ClusterSpec(cluster=LOCAL, provider=LOCAL)
 
+    def _choose_site(
+        self,
+        target: ClusterSpec,
+        provider: ClusterProvider,
+        near: Mapping[str, int],
+        executors: ExecutorResources,
+        site: str | None,
+    ) -> Choice:
+        """Where in a cluster a run goes; see `choose_site`."""
+        if not target.sites and not site:
+            return Choice("")
+        choice = choose_site(
+            provider.sites(target.cluster) if target.sites else (),
+            near,
+            cores=executors.cores,
+            memory=executors.memory,
+            forced=site or "",
+        )
+        self.say(f"site {choice.site}: {choice.reason}")
+        return choice
+
     def _ensure_started(self, spec: ClusterSpec) -> None:
         """Start an embedded cluster that does not run."""
         if spec.provider != LOCAL:
@@ -196,3 +225,15 @@ class ClusterVerbs(ComputeVerbs):
                 f"`cms sparknomad cluster destroy {spec.cluster}`"
             )
             self.cluster_deploy(spec)
+
+
+def _with_workers(spec: ClusterSpec, workers: int, site: str | None) -> ClusterSpec:
+    """A spec with another number of workers, at one site or at each."""
+    if site and site not in spec.sites:
+        known = ", ".join(spec.sites) or "none"
+        raise NotFoundError(f"Cluster {spec.cluster!r} has no site {site!r}; its sites: {known}.")
+    if site:
+        there = dataclasses.replace(spec.sites[site], workers=workers)
+        return dataclasses.replace(spec, sites={**spec.sites, site: there})
+    sites = {name: dataclasses.replace(each, workers=None) for name, each in spec.sites.items()}
+    return dataclasses.replace(spec, workers=workers, sites=sites)

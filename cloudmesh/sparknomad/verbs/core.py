@@ -106,11 +106,11 @@ class Core:
         found = self.store.find_cluster("default")
         return "default" if found and found.state is not ClusterState.DESTROYING else LOCAL
 
-    def _cluster_storage(self, cluster: str | None = None) -> StorageProfile:
+    def _cluster_storage(self, cluster: str | None = None, site: str = "") -> StorageProfile:
         from cloudmesh.sparknomad.storage.profile import StorageProfile
 
         record = self._cluster(cluster or self._default_cluster())
-        place = self._provider(record.provider).storage(record.name)
+        place = self._provider(record.provider).storage(record.name, site)
         if place is None:
             raise InputError(
                 f"Cluster {record.name!r} has no storage of its own: its runs use this machine's "

@@ -28,6 +28,7 @@ from cloudmesh.sparknomad.model import (
     RunRecord,
     RunState,
     RunStatus,
+    RunStorage,
     Submission,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec, Stage
@@ -94,9 +95,10 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         timeout: float | None = None,
         queue_timeout: float | None = None,
         stage: Mapping[str, Stage] | None = None,
+        site: str | None = None,
     ) -> Plan:
         """What `job_run` would send; nothing is touched."""
-        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {})
+        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {}, site)
         return prepared.provider.plan_run(prepared.target, prepared.submission)
 
     def _prepare(
@@ -107,6 +109,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         timeout: float | None,
         queue_timeout: float | None,
         stage: Mapping[str, Stage],
+        site: str | None,
         run: str | None = None,
     ) -> _Prepared:
         """Find what a run needs, and refuse what does not fit; nothing is touched."""
@@ -123,6 +126,8 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             )
         tokens, staging = plan_staging(spec, bound, places, storage, stage)
         staging = dataclasses.replace(staging, quota=target.staging)
+        near = self._near(spec, bound, storage, target)
+        choice = self._choose_site(target, provider, near, spec.resources.executors, site)
         submission = make_submission(
             spec,
             {**bound, **places, **tokens},
@@ -133,9 +138,32 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             storage=storage,
             staging=staging,
         )
+        submission = dataclasses.replace(submission, site=choice.site, site_reason=choice.reason)
         outputs = {} if provider.shares_files else local_outputs(spec, bound)
         texts = {name: str(path) for name, path in outputs.items()}
         return _Prepared(provider, target, submission, bound, texts)
+
+    def _near(
+        self,
+        spec: JobSpec,
+        bound: Mapping[str, Any],
+        storage: RunStorage,
+        target: ClusterSpec,
+    ) -> dict[str, int]:
+        """The bytes of a run's inputs by the site that they are near; 0 where they are unknown."""
+        found: dict[str, int] = {}
+        for name, site in storage.sites.items():
+            if site not in target.sites or spec.parameters[name].write is not None:
+                continue
+            try:
+                size = self.storage_usage(str(bound[name])).size
+            except NotFoundError:  # an output that the job does not declare
+                continue
+            except SparknomadError as error:  # the cluster may reach what this machine can't
+                self.say(f"{name}: how much it is was not found: {error.message}")
+                size = 0
+            found[site] = found.get(site, 0) + size
+        return found
 
     def job_run(
         self,
@@ -146,6 +174,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         timeout: float | None = None,
         queue_timeout: float | None = None,
         stage: Mapping[str, Stage] | None = None,
+        site: str | None = None,
         run: str | None = None,
     ) -> RunRecord:
         """Send one run of a job; it goes on without this process.
@@ -157,13 +186,16 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             timeout: seconds; instead of the job's own.
             queue_timeout: seconds; instead of the job's own.
             stage: whether inputs are staged, by parameter; under an empty name for all.
+            site: of the cluster; that of the largest input, or the next best, if not given.
             run: its id, when a former call with this id may have been lost on the way.
 
         Raises:
             InputError: if the parameters do not fit; nothing was sent.
             UnreachableError: if the cluster does not answer; the run is remembered as lost.
         """
-        prepared = self._prepare(job, values, cluster, timeout, queue_timeout, stage or {}, run)
+        prepared = self._prepare(
+            job, values, cluster, timeout, queue_timeout, stage or {}, site, run
+        )
         return self._send(
             prepared.provider,
             prepared.target,
@@ -189,6 +221,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             submitted=time.time(),
             parameters=_storable(parameters),
             outputs=outputs or {},
+            site=submission.site,
         )
         provider.plan_run(target, submission)
         self._ensure_started(target)
@@ -273,7 +306,8 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         record = self.store.run(run)
         fetched = {}
         for name, path in record.outputs.items():
-            if self._fetch_output(record.cluster, f"{OUTPUTS}/{run}/{name}", path):
+            place = f"{OUTPUTS}/{run}/{name}"
+            if self._fetch_output(record.cluster, place, path, record.site):
                 fetched[name] = path
         return fetched
 

@@ -23,7 +23,7 @@ from cloudmesh.sparknomad.verbs.clusters import DEPLOY_SECONDS, ClusterVerbs
 __all__ = ["DRAIN_SECONDS", "OperatingVerbs"]
 
 DRAIN_SECONDS = 600.0
-_INHERITED = ("user", "port", "key", "jump")
+_INHERITED = ("user", "port", "key", "jump", "site")
 
 
 class OperatingVerbs(ClusterVerbs):
@@ -73,8 +73,8 @@ class OperatingVerbs(ClusterVerbs):
         Args:
             name: of the cluster.
             hosts: their names; ``rack[01-16]`` stands for sixteen.
-            options: fields of `HostSpec` for them; user, port, key and jump are those of the
-                cluster's last host if not given.
+            options: fields of `HostSpec` for them; user, port, key, jump and site are those of
+                the cluster's last host if not given.
             workers: how many there should be then; as many as before if not given.
             timeout: seconds after which to give up.
         """

@@ -58,12 +58,15 @@ class StagingVerbs(JobVerbs):
         storage: RunStorage,
         staging: RunStaging,
         parameters: Mapping[str, Any],
+        site: str | None,
     ) -> RunRecord:
         """Send a run that only moves data."""
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
         executor = ExecutorResources(memory=min(_LARGEST_EXECUTOR, target.memory))
         job = JobSpec(job=name, program=TRANSFER, resources=Resources(executors=executor))
+        near = dict.fromkeys(storage.sites.values(), 0)
+        choice = self._choose_site(target, provider, near, executor, site)
         submission = Submission(
             new_run_id(name),
             job,
@@ -71,6 +74,8 @@ class StagingVerbs(JobVerbs):
             None,
             storage=storage,
             staging=dataclasses.replace(staging, quota=target.staging),
+            site=choice.site,
+            site_reason=choice.reason,
         )
         return self._send(provider, target, submission, parameters)
 
@@ -97,6 +102,7 @@ class StagingVerbs(JobVerbs):
         cluster: str | None = None,
         pin: bool = False,
         ttl: float | None = None,
+        site: str | None = None,
     ) -> RunRecord:
         """Bring inputs into a cluster before any run needs them.
 
@@ -105,6 +111,7 @@ class StagingVerbs(JobVerbs):
             cluster: where to; that which runs go to if not given.
             pin: whether they stay until they are unstaged.
             ttl: seconds after their last use when they go.
+            site: of the cluster; the one that they are near if not given.
 
         Returns:
             The run that brings them; see `job_wait`.
@@ -126,34 +133,43 @@ class StagingVerbs(JobVerbs):
         )
         if not inputs:
             raise InputError("Nothing to stage: what is given lies in the cluster already.")
-        return self._move("stage", cluster, storage, RunStaging(inputs), {"urls": " ".join(urls)})
+        shown = {"urls": " ".join(urls)}
+        return self._move("stage", cluster, storage, RunStaging(inputs), shown, site)
 
-    def _catalog(self, cluster: str | None) -> Catalog:
+    def _catalog(self, cluster: str | None, site: str | None) -> Catalog:
         record = self._cluster(cluster or self._default_cluster())
-        found = self._provider(record.provider).staged(record.name)
+        found = self._provider(record.provider).staged(record.name, site or "")
         if found is None:
             raise InputError(f"Cluster {record.name!r} has no room for staged inputs.")
         return found
 
-    def storage_staged(self, *, cluster: str | None = None) -> list[StagedEntry]:
-        """What is staged in a cluster, the last used first."""
-        return self._catalog(cluster).all()
+    def storage_staged(
+        self, *, cluster: str | None = None, site: str | None = None
+    ) -> list[StagedEntry]:
+        """What is staged in a cluster, at its first site if none is named; the last used first."""
+        return self._catalog(cluster, site).all()
 
     def storage_unstage(
-        self, url: str, *, cluster: str | None = None, force: bool = False
+        self,
+        url: str,
+        *,
+        cluster: str | None = None,
+        site: str | None = None,
+        force: bool = False,
     ) -> list[StagedEntry]:
         """Remove what was staged of a URL, in all of its versions.
 
         Args:
             url: as it was given when it was staged.
             cluster: where.
+            site: of the cluster; the first if not given.
             force: also what a run reads now; that run will fail.
 
         Raises:
             NotFoundError: if nothing of it is staged.
             ConflictError: if a run reads it.
         """
-        catalog = self._catalog(cluster)
+        catalog = self._catalog(cluster, site)
         found = [each for each in catalog.all() if url in (each.entry.source, each.entry.key)]
         if not found:
             raise NotFoundError(
@@ -168,20 +184,24 @@ class StagingVerbs(JobVerbs):
                 )
         return found
 
-    def storage_evict(self, *, cluster: str | None = None) -> list[StagedEntry]:
+    def storage_evict(
+        self, *, cluster: str | None = None, site: str | None = None
+    ) -> list[StagedEntry]:
         """Remove all that is staged or half so, but what is pinned, being read or being brought.
 
         Returns:
             What was removed.
         """
-        catalog = self._catalog(cluster)
+        catalog = self._catalog(cluster, site)
         catalog.sweep(patience=0)
         loose = [each for each in catalog.all() if not each.entry.pin and not each.users]
         return [each for each in loose if catalog.evict(each.entry.key)]
 
     # copying
 
-    def storage_copy(self, source: str, target: str, *, cluster: str | None = None) -> Transferred:
+    def storage_copy(
+        self, source: str, target: str, *, cluster: str | None = None, site: str | None = None
+    ) -> Transferred:
         """Copy an object, a directory or what fits a pattern, and prove that it has arrived.
 
         Between two clouds it is copied in a cluster if one is deployed: no byte passes this
@@ -191,11 +211,12 @@ class StagingVerbs(JobVerbs):
             source: a URL, ``PROFILE:path`` or a path of this machine.
             target: such as well; a directory where it ends in a slash, or where `source` is one.
             cluster: where to copy it.
+            site: of the cluster; the one that either is near if not given.
         """
         chosen = cluster or self._copying_cluster(source, target)
         if chosen is None:
             return super().storage_copy(source, target)
-        return self._copied(self._send_copy(source, target, chosen))
+        return self._copied(self._send_copy(source, target, chosen, site))
 
     def _copying_cluster(self, source: str, target: str) -> str | None:
         """The cluster that can copy this; ``None`` if this machine has to."""
@@ -217,11 +238,11 @@ class StagingVerbs(JobVerbs):
             return None
         return name
 
-    def _send_copy(self, source: str, target: str, cluster: str) -> RunRecord:
+    def _send_copy(self, source: str, target: str, cluster: str, site: str | None) -> RunRecord:
         places, storage = self._places({"source": source, "target": self._directory(target)})
         copied = StorageCopy(places["source"], places["target"], source, target)
         shown = {"source": source, "target": target}
-        return self._move("copy", cluster, storage, RunStaging(copies=(copied,)), shown)
+        return self._move("copy", cluster, storage, RunStaging(copies=(copied,)), shown, site)
 
     def _directory(self, target: str) -> str:
         """A target that is a directory already is meant as one."""

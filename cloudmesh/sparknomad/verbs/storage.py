@@ -170,13 +170,13 @@ class StorageVerbs(Core):
         planned = plan_transfer(origin, source_url, self._as_directory(destination, target_url))
         return transfer(origin, destination, planned, self.say)
 
-    def _fetch_output(self, cluster: str, url: str, path: str) -> bool:
+    def _fetch_output(self, cluster: str, url: str, path: str, site: str = "") -> bool:
         """Move what a run wrote out of its cluster; whether there was anything."""
         from cloudmesh.sparknomad.storage.profiles import open_storage
         from cloudmesh.sparknomad.storage.transfer import plan_transfer, transfer
         from cloudmesh.sparknomad.storage.url import parse_url
 
-        source = open_storage(self._cluster_storage(cluster))
+        source = open_storage(self._cluster_storage(cluster, site))
         source_url = parse_url(url)
         found = source.find(source_url)
         if found is None:

@@ -224,7 +224,7 @@ class LocalProvider(ClusterProvider):
         left = [f"process {process.pid}" for process in self._strays(name)]
         return [*left, *([f"directory {directory}"] if directory.exists() else [])]
 
-    def _staged(self, cluster: str) -> Catalog:
+    def _staged(self, cluster: str, site: str) -> Catalog:
         directory = self._directory(cluster)
         return Catalog(LocalFiles(directory), str(directory / "staged"))
 

@@ -25,14 +25,16 @@ class Access:
 
     Args:
         nomad: knows their addresses, our token, and our certificate if there is one.
+        site: whose servers are meant, where the cluster has sites.
     """
 
-    def __init__(self, nomad: Nomad) -> None:
+    def __init__(self, nomad: Nomad, site: str = "") -> None:
         self.nomad = nomad
+        self.site = site
 
     def address(self, service: str) -> str:
         """The address of a service, or an empty string."""
-        found = self.nomad.service(service)
+        found = self.nomad.service(f"{service}-{self.site}" if self.site else service)
         return found[0] if found else ""
 
     @property

@@ -98,7 +98,8 @@ class Draining:
     def _decommission(self, hosts: Sequence[HostRecord], deadline: Deadline) -> None:
         workers = {
             allocation["NodeName"]
-            for allocation in self.nomad.allocations("spark-worker")
+            for part in self.cluster.parts
+            for allocation in self.nomad.allocations(f"spark-worker{part.suffix}")
             if allocation["ClientStatus"] == "running"
         }
         asked = [host for host in hosts if host.name in workers]
@@ -129,7 +130,12 @@ class Draining:
         Returns:
             What it lacks, for a person; empty if nothing.
         """
-        access = Access(self.nomad)
+        parts = [part for part in self.cluster.parts if self.cluster.is_up(part.name)]
+        lacks = (self._site_copies(part.name, deadline) for part in parts)
+        return "; ".join(filter(None, lacks))
+
+    def _site_copies(self, site: str, deadline: Deadline) -> str:
+        access = Access(self.nomad, site)
         patience = Deadline(min(_HDFS_SECONDS, max(20.0, deadline.left)))
         self.say("waiting for HDFS to have copies of everything elsewhere")
 

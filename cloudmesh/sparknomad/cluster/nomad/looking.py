@@ -93,7 +93,7 @@ def _jobs(nomad: Nomad, wanted: NomadCluster) -> Iterator[Change]:
         except NotThereError:
             fields = [("", "not there", "runs")]
         for field, before, after in fields:
-            yield Change(f"job {job.name}: {field}".rstrip(": "), before[:_SHOWN], after[:_SHOWN])
+            yield Change(f"job {job.id}: {field}".rstrip(": "), before[:_SHOWN], after[:_SHOWN])
 
 
 def _sha256(path: Path) -> str:

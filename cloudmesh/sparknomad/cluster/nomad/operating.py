@@ -87,7 +87,7 @@ class NomadHosts(HostOperations):
         """The last output of a host's agent, and of all that runs there."""
         record = self._host(host)
         yield from self._installation.logs(self._cluster.changed(hosts=(record,)))
-        yield from services.logs(self._provider._nomad(self.name), host)
+        yield from services.logs(self._provider._nomad(self.name), self._cluster, host)
 
     def ssh_command(self, host: str, command: Sequence[str]) -> Sequence[str]:
         """The words of the system's ``ssh`` that log in to a host, or run a command there."""
@@ -229,24 +229,27 @@ class NomadHosts(HostOperations):
         """Bring image, Nomad and configuration of all hosts to what a deploy would, in turns."""
         deadline = Deadline(timeout)
         with self._provider._locked(self.name):
-            before = self._worker_version()
+            before = self._worker_versions()
             self._provider._deploy(spec, runtime, deadline, rolling=True)
-            if self._worker_version() != before:
-                self._replaced(self._worker_version(), deadline)
+            for job, version in self._worker_versions().items():
+                if before.get(job) != version:
+                    self._replaced(job, version, deadline)
             # As a deploy has it: the next one finds nothing to change.
             nomad = self._provider._nomad(self.name)
             self._provider._register_all(nomad, self._cluster, deadline)
             self._provider._settled(spec, deadline)
 
-    def _worker_version(self) -> int:
-        return int(self._provider._nomad(self.name).job("spark-worker")["Version"])
+    def _worker_versions(self) -> dict[str, int]:
+        nomad = self._provider._nomad(self.name)
+        jobs = (f"spark-worker{part.suffix}" for part in self._cluster.parts)
+        return {job: int(nomad.job(job)["Version"]) for job in jobs}
 
-    def _replaced(self, version: int, deadline: Deadline) -> None:
+    def _replaced(self, job: str, version: int, deadline: Deadline) -> None:
         nomad = self._provider._nomad(self.name)
         self._say("replacing workers, some at a time")
 
         def ended() -> str:
-            status = nomad.rollout("spark-worker", version)
+            status = nomad.rollout(job, version)
             return "" if status in ("running", "pending") else status
 
         status = wait_until(ended, "all workers to be replaced", deadline, interval=1)

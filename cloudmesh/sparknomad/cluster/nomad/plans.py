@@ -11,7 +11,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.definition import Definition
 from cloudmesh.sparknomad.cluster.nomad.configuration import SPARK_PORT
-from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
 from cloudmesh.sparknomad.incluster import sparkconf
 
 __all__ = [
@@ -57,6 +57,12 @@ class NomadJob:
     hcl: str
     variables: Mapping[str, Any]
 
+    @property
+    def id(self) -> str:
+        """By which Nomad knows one of the cluster's own jobs."""
+        site = self.variables.get("site")
+        return f"{self.name}-{site}" if site else self.name
+
     def as_text(self) -> str:
         """The variables and the job, as a person would give them to Nomad."""
         assigned = "\n".join(f"# {line}" for line in hcl_variables(self.variables).splitlines())
@@ -72,24 +78,26 @@ def _load(name: str, variables: Mapping[str, Any]) -> NomadJob:
     return NomadJob(name, path.read_text("utf-8"), variables)
 
 
-def _shared(cluster: NomadCluster, spark: str) -> dict[str, Any]:
+def _shared(cluster: NomadCluster, spark: str, site: str) -> dict[str, Any]:
     scala = "2.13" if spark.startswith("4") else "2.12"
     return {
         "driver": cluster.driver,
         "image": cluster.tag,
         "rootfs": cluster.rootfs,
+        "site": site,
         "environment": {**_ENVIRONMENT, "SPARK_SCALA_VERSION": scala},
         "conf": json.dumps({**_DAEMONS, **cluster.conf}, sort_keys=True),
     }
 
 
-def _replication(cluster: NomadCluster) -> str:
-    return str(min(cluster.workers, 2))
+def _replication(part: SiteRecord) -> str:
+    return str(min(part.workers, 2))
 
 
-def service_jobs(cluster: NomadCluster) -> tuple[str, ...]:
-    """The cluster's own jobs, in the order in which they are started."""
-    return ("gateway", *SERVICE_JOBS) if cluster.hosts else SERVICE_JOBS
+def service_jobs(cluster: NomadCluster, part: SiteRecord) -> tuple[str, ...]:
+    """The ids of the cluster's own jobs at a site, in the order in which they are started."""
+    names = ("gateway", *SERVICE_JOBS) if cluster.hosts else SERVICE_JOBS
+    return tuple(f"{name}{part.suffix}" for name in names)
 
 
 def cluster_jobs(cluster: NomadCluster, spark: str, *, rolling: bool = False) -> list[NomadJob]:
@@ -100,14 +108,20 @@ def cluster_jobs(cluster: NomadCluster, spark: str, *, rolling: bool = False) ->
         spark: the version of Spark in the image.
         rolling: whether a change takes a quarter of the workers at a time, not all at once.
     """
-    shared = _shared(cluster, spark)
+    return [job for part in cluster.parts for job in _site_jobs(cluster, part, spark, rolling)]
+
+
+def _site_jobs(
+    cluster: NomadCluster, part: SiteRecord, spark: str, rolling: bool
+) -> list[NomadJob]:
+    shared = _shared(cluster, spark, part.name)
     own: dict[str, dict[str, Any]] = {
-        "hdfs": {"replication": _replication(cluster)},
+        "hdfs": {"replication": _replication(part)},
         "spark-worker": {
-            "workers": cluster.workers,
-            "cores": cluster.cores,
-            "memory_mb": cluster.memory // 1024**2,
-            "parallel": max(1, cluster.workers // 4) if rolling else 0,
+            "workers": part.workers,
+            "cores": part.cores,
+            "memory_mb": part.memory // 1024**2,
+            "parallel": max(1, part.workers // 4) if rolling else 0,
         },
     }
     jobs = [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]
@@ -117,20 +131,21 @@ def cluster_jobs(cluster: NomadCluster, spark: str, *, rolling: bool = False) ->
     return [_load("gateway", plain), *jobs]
 
 
-def job_id(name: str, definition: Definition, cluster: NomadCluster) -> str:
-    """The id of a job in Nomad: equal definitions on equal images are one job."""
-    return f"run-{name}-{definition.digest[:12]}-{cluster.image_id[:8]}"
+def job_id(name: str, definition: Definition, cluster: NomadCluster, part: SiteRecord) -> str:
+    """The id of a job in Nomad: equal definitions on equal images at one site are one job."""
+    return f"run-{name}-{definition.digest[:12]}-{cluster.image_id[:8]}{part.suffix}"
 
 
-def run_job(cluster: NomadCluster, spark: str, definition: Definition) -> NomadJob:
-    """The parameterized job whose dispatches are the runs of one definition."""
+def run_job(cluster: NomadCluster, spark: str, definition: Definition, site: str = "") -> NomadJob:
+    """The parameterized job whose dispatches are the runs of one definition at a site."""
+    part = cluster.part(site)
     text = json.dumps(definition.document, sort_keys=True).encode()
     resources = definition.document["resources"]
     return _load(
         "run",
         {
-            **run_variables(cluster, spark),
-            "job": job_id(definition.document["job"], definition, cluster),
+            **run_variables(cluster, spark, part),
+            "job": job_id(definition.document["job"], definition, cluster, part),
             "definition": base64.b64encode(text).decode(),
             "driver_memory_mb": resources["driver"]["memory"] // 1024**2,
             "infrastructure_retries": definition.document["retries"]["infrastructure"],
@@ -139,7 +154,7 @@ def run_job(cluster: NomadCluster, spark: str, definition: Definition) -> NomadJ
 
 
 def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[NomadJob]:
-    """Jobs of which each dispatch brings its own definition, one for each size of a driver.
+    """Jobs of which each dispatch brings its own definition: for each site and size of a driver.
 
     Who may dispatch but not register jobs runs with these.
 
@@ -148,31 +163,31 @@ def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[Nomad
         spark: the version of Spark in the image.
         namespace: of Nomad.
     """
-    found = run_variables(cluster, spark)
     return [
         _load(
             "run",
             {
-                **found,
-                "job": shared_job_id(gigabytes, cluster.image_id),
+                **run_variables(cluster, spark, part),
+                "job": shared_job_id(gigabytes, cluster.image_id, part),
                 "namespace": namespace,
                 "driver_memory_mb": gigabytes * 1024,
             },
         )
+        for part in cluster.parts
         for gigabytes in SHARED_SIZES
     ]
 
 
-def shared_job_id(gigabytes: int, image: str) -> str:
-    """The id of a job for drivers of a size."""
-    return f"run-any-{gigabytes}g-{image[:8]}"
+def shared_job_id(gigabytes: int, image: str, part: SiteRecord) -> str:
+    """The id of a job for drivers of a size at a site."""
+    return f"run-any-{gigabytes}g-{image[:8]}{part.suffix}"
 
 
-def run_variables(cluster: NomadCluster, spark: str) -> dict[str, Any]:
-    """What all jobs whose dispatches are runs have."""
+def run_variables(cluster: NomadCluster, spark: str, part: SiteRecord) -> dict[str, Any]:
+    """What all jobs whose dispatches are runs at a site have."""
     return {
-        **_shared(cluster, spark),
-        "replication": _replication(cluster),
+        **_shared(cluster, spark, part.name),
+        "replication": _replication(part),
         "spark_port": SPARK_PORT if cluster.hosts else 0,
     }
 

@@ -32,9 +32,10 @@ from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.roles import forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
-from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, wanted_cluster
+from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records, wanted_cluster
 from cloudmesh.sparknomad.cluster.operations import HostOperations
-from cloudmesh.sparknomad.errors import UnreachableError
+from cloudmesh.sparknomad.cluster.sites import SiteStatus
+from cloudmesh.sparknomad.errors import NotFoundError, UnreachableError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -84,7 +85,7 @@ class NomadProvider(Sharing):
     def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
         cluster = self._find(spec.cluster) or self._wanted(spec, None)
         definition = build_definition(submission.job)
-        job = run_job(cluster, "4", definition)
+        job = run_job(cluster, "4", definition, submission.site)
         document = run_document(submission, 0)
         uploads = [
             PlanStep(f"upload {artifact.name} to the cluster's HDFS as {artifact.sha256[:12]}")
@@ -147,24 +148,25 @@ class NomadProvider(Sharing):
         self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline, *, rolling: bool = False
     ) -> None:
         for job in cluster_jobs(cluster, cluster.spark, rolling=rolling):
-            if job.name == "spark-history":
-                self._prepare_hdfs(nomad, deadline)
-            self.context.say(f"registering Nomad job {job.name}")
+            site = str(job.variables["site"])
+            if job.name == "spark-history" and cluster.is_up(site):
+                self._prepare_hdfs(nomad, site, deadline)
+            self.context.say(f"registering Nomad job {job.id}")
             self._register(nomad, job)
 
     @staticmethod
     def _register(nomad: Nomad, job: NomadJob) -> None:
         nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
 
-    def _prepare_hdfs(self, nomad: Nomad, deadline: Deadline) -> None:
-        self.context.say("waiting for the cluster's HDFS")
-
-        access = Access(nomad)
+    def _prepare_hdfs(self, nomad: Nomad, site: str, deadline: Deadline) -> None:
+        where = f" at {site}" if site else ""
+        self.context.say(f"waiting for the cluster's HDFS{where}")
+        access = Access(nomad, site)
 
         def ready() -> bool:
             return services.live_datanodes(access) > 0
 
-        wait_until(ready, "HDFS and its first DataNode", deadline, interval=0.2)
+        wait_until(ready, f"HDFS{where} and its first DataNode", deadline, interval=0.2)
         hdfs = access.hdfs()
         for path in HDFS_DIRECTORIES:
             hdfs.make_directory(path)
@@ -173,7 +175,9 @@ class NomadProvider(Sharing):
         directory = self._directory(spec.cluster)
         if self.role(spec.cluster) != "operator":
             self.check_allowed(spec.cluster, "scale it")
-        cluster = self._read(spec.cluster).changed(workers=spec.workers).write(directory)
+        wanted = site_records(spec)
+        cluster = self._read(spec.cluster).changed(workers=spec.workers, sites=wanted)
+        cluster.write(directory)
         nomad = self._nomad(spec.cluster)
         for job in cluster_jobs(cluster, cluster.spark):
             if job.name == "spark-worker":
@@ -186,7 +190,7 @@ class NomadProvider(Sharing):
         problem = installation.problem(cluster, client)
         parts = installation.parts(cluster, problem)
         if cluster.role and not problem:  # others scale it
-            cluster = cluster.changed(workers=services.wanted_workers(client, cluster.workers))
+            cluster = services.as_scaled(client, cluster)
         return services.cluster_status(name, self.name, cluster, client, parts, problem)
 
     def hosts(self, cluster: str) -> HostOperations | None:
@@ -200,7 +204,7 @@ class NomadProvider(Sharing):
             raise forbidden(cluster, record.role, "read the output of its servers")
         if not record.role:  # the others can't log in to its hosts
             yield from self._installation(cluster, record).logs(record)
-        yield from services.logs(self._nomad(cluster))
+        yield from services.logs(self._nomad(cluster), record)
 
     # destroy
 
@@ -240,11 +244,22 @@ class NomadProvider(Sharing):
         cluster = self._find(name)
         return self._installation(name, cluster).leftovers(cluster)
 
-    def _storage(self, cluster: str) -> ClusterStorage:
-        return Access(self._nomad(cluster)).storage(cluster)
+    def _access(self, cluster: str, site: str) -> Access:
+        """The servers of one site; the first one's if none is named."""
+        part = self._read(cluster).part(site)
+        if site and part.name != site:
+            raise NotFoundError(f"Cluster {cluster!r} has no site {site!r}.")
+        return Access(self._nomad(cluster), part.name)
 
-    def _staged(self, cluster: str) -> Catalog:
-        return Catalog(Access(self._nomad(cluster)).hdfs(patience=10), "/sparknomad/staged")
+    def _storage(self, cluster: str, site: str) -> ClusterStorage:
+        return self._access(cluster, site).storage(cluster)
+
+    def _staged(self, cluster: str, site: str) -> Catalog:
+        return Catalog(self._access(cluster, site).hdfs(patience=10), "/sparknomad/staged")
+
+    def _sites(self, cluster: str) -> Sequence[SiteStatus]:
+        record = self._read(cluster)
+        return services.site_statuses(self._nomad(cluster), record) if record.sites else ()
 
     # runs
 
@@ -258,7 +273,7 @@ class NomadProvider(Sharing):
         nomad = self._runs_nomad(spec.cluster)
         definition = build_definition(submission.job)
         shared = shared_runs.find_job(nomad, submission) if cluster.role else ""
-        hdfs = Access(nomad).hdfs()
+        hdfs = Access(nomad, submission.site).hdfs()
         try:
             uploads.bring(hdfs, definition, submission)
             own = definition if shared else None
@@ -268,7 +283,7 @@ class NomadProvider(Sharing):
                 f"The program could not be brought into the cluster: {error}",
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
-        parent = shared or self._ensure_job(nomad, cluster, definition)
+        parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
         meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
         if submission.storage.secrets:
             meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
@@ -279,9 +294,11 @@ class NomadProvider(Sharing):
         write_private(note, json.dumps(document))
         return RunStatus(submission.run, RunState.PENDING)
 
-    def _ensure_job(self, nomad: Nomad, cluster: NomadCluster, definition: Definition) -> str:
+    def _ensure_job(
+        self, nomad: Nomad, cluster: NomadCluster, definition: Definition, site: str
+    ) -> str:
         """Register the job of a definition, unless it is there; its id."""
-        job = run_job(cluster, cluster.spark, definition)
+        job = run_job(cluster, cluster.spark, definition, site)
         parent = str(job.variables["job"])
         try:
             registered = not nomad.job(parent).get("Stop")

@@ -13,7 +13,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.processes import ProcessRef, write_private
 
-__all__ = ["HOST", "HostRecord", "NomadCluster", "new_gossip_key", "remembered"]
+__all__ = ["HOST", "HostRecord", "NomadCluster", "SiteRecord", "new_gossip_key", "remembered"]
 
 HOST = "127.0.0.1"
 
@@ -39,6 +39,7 @@ class HostRecord:
         jump: a host to log in by, or empty.
         host_key: its public key, or empty.
         labels: for Nomad.
+        site: that it is part of, or empty.
         joined: whether it came up; else its reason stands in `problem`.
         problem: why it is not part of the cluster now, or empty.
     """
@@ -54,6 +55,7 @@ class HostRecord:
     jump: str = ""
     host_key: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
     joined: bool = False
     problem: str = ""
 
@@ -89,6 +91,28 @@ def remembered(wanted: Iterable[HostRecord], known: Iterable[HostRecord]) -> tup
 
 
 @dataclass(frozen=True)
+class SiteRecord:
+    """What a cluster has at one of its sites.
+
+    Attributes:
+        name: of the site, a Nomad datacenter; empty for a cluster without sites.
+        workers: how many Spark workers there should be.
+        cores: of each.
+        memory: of each, in bytes.
+    """
+
+    name: str
+    workers: int
+    cores: int
+    memory: int
+
+    @property
+    def suffix(self) -> str:
+        """By which its jobs and services are told from those of other sites."""
+        return f"-{self.name}" if self.name else ""
+
+
+@dataclass(frozen=True)
 class NomadCluster:
     """The content of ``cluster.json``, readable by its owner alone: it holds the tokens.
 
@@ -103,7 +127,7 @@ class NomadCluster:
         tag: the image's name in Docker.
         rootfs: where the image is unpacked, for the other drivers.
         spark: the version of Spark in it.
-        workers: how many there should be.
+        workers: how many there should be, at each site.
         cores: of each worker.
         memory: of each worker, in bytes.
         conf: Spark configuration of the daemons.
@@ -112,6 +136,7 @@ class NomadCluster:
         task_ports: the first of the ports that its tasks may be given; Nomad does not look
             whether one is free.
         hosts: that are reached by SSH; without any, this machine.
+        sites: what differs where, if the cluster has sites.
         identity: tells this cluster from others of its name.
         gossip_key: of Nomad's servers among each other.
         directory: of the cluster on its hosts.
@@ -138,6 +163,7 @@ class NomadCluster:
     created: float = 0.0
     task_ports: int = 0
     hosts: tuple[HostRecord, ...] = ()
+    sites: tuple[SiteRecord, ...] = ()
     identity: str = ""
     gossip_key: str = ""
     directory: str = ""
@@ -153,7 +179,8 @@ class NomadCluster:
         except FileNotFoundError:
             return None
         hosts = tuple(HostRecord(**each) for each in document.pop("hosts", ()))
-        return cls(**document, hosts=hosts)
+        sites = tuple(SiteRecord(**each) for each in document.pop("sites", ()))
+        return cls(**document, hosts=hosts, sites=sites)
 
     def write(self, directory: Path) -> NomadCluster:
         """Write it, atomically."""
@@ -175,6 +202,25 @@ class NomadCluster:
         if self.hosts:
             return f"https://{self.servers[0].outside}:4646"
         return f"http://{HOST}:{self.ports['http']}"
+
+    @property
+    def parts(self) -> tuple[SiteRecord, ...]:
+        """Its sites, or one without a name."""
+        return self.sites or (SiteRecord("", self.workers, self.cores, self.memory),)
+
+    def part(self, site: str) -> SiteRecord:
+        """One of its sites; the first if none is named."""
+        return next((part for part in self.parts if part.name == site), self.parts[0])
+
+    def is_up(self, site: str) -> bool:
+        """Whether any of a site's hosts can run tasks; without hosts this machine does."""
+        here = [host for host in self.hosts if host.site == site and host.worker]
+        return not self.hosts or any(not host.problem for host in here)
+
+    @property
+    def all_workers(self) -> int:
+        """How many workers there should be at all sites."""
+        return sum(part.workers for part in self.parts)
 
     @property
     def servers(self) -> list[HostRecord]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, tasks_of
-from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE_JOBS, service_jobs
-from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.plans import service_jobs
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
+from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["cluster_status", "live_datanodes", "logs", "memory_mb", "wanted_workers"]
+__all__ = [
+    "as_scaled",
+    "cluster_status",
+    "live_datanodes",
+    "logs",
+    "memory_mb",
+    "site_statuses",
+]
 
 _ENDPOINTS = {
     "spark-master": ("Spark master", "spark://{}"),
@@ -58,13 +68,45 @@ def _history_answers(access: Access) -> bool:
         return False
 
 
-def wanted_workers(nomad: Nomad, otherwise: int) -> int:
-    """How many workers there should be, as Nomad knows it."""
+def as_scaled(nomad: Nomad, cluster: NomadCluster) -> NomadCluster:
+    """A cluster with as many workers as Nomad knows that there should be."""
+    parts = tuple(
+        replace(part, workers=_wanted_workers(nomad, part.suffix, part.workers))
+        for part in cluster.parts
+    )
+    if cluster.sites:
+        return cluster.changed(sites=parts)
+    return cluster.changed(workers=parts[0].workers)
+
+
+def _wanted_workers(nomad: Nomad, suffix: str, otherwise: int) -> int:
     try:
-        groups = nomad.job("spark-worker")["TaskGroups"]
+        groups = nomad.job(f"spark-worker{suffix}")["TaskGroups"]
     except ClusterError:
         return otherwise
     return int(groups[0]["Count"]) if groups else otherwise
+
+
+def site_statuses(nomad: Nomad, cluster: NomadCluster) -> list[SiteStatus]:
+    """The sites of a cluster as they are now."""
+    with ThreadPoolExecutor(max_workers=len(cluster.parts)) as pool:
+        return list(pool.map(lambda part: _site_status(nomad, part), cluster.parts))
+
+
+def _site_status(nomad: Nomad, part: SiteRecord) -> SiteStatus:
+    """A site where its Spark master has workers, and its HDFS can be written to, is up."""
+    access = Access(nomad, part.name)
+    try:
+        told = access.json("spark-master-ui", "/json/")
+        alive = [each for each in told["workers"] if each["state"] == "ALIVE"]
+        free = tuple((int(w["coresfree"]), int(w["memoryfree"]) * 1024**2) for w in alive)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"its Spark master does not answer ({error})"
+        return SiteStatus(part.name, 0, part.workers, (), problem)
+    problem = "" if alive else "it has no workers"
+    if not problem and not live_datanodes(access):
+        problem = "its HDFS has no DataNode"
+    return SiteStatus(part.name, len(alive), part.workers, free, problem)
 
 
 def cluster_status(
@@ -91,7 +133,7 @@ def cluster_status(
             provider,
             ClusterState.STOPPED,
             0,
-            cluster.workers,
+            cluster.all_workers,
             tuple(agents),
             {},
             f"the Nomad agent does not serve: {problem}; deploy it again",
@@ -100,7 +142,7 @@ def cluster_status(
         return _serving_status(name, provider, cluster, nomad, agents)
     except UnreachableError as error:
         return ClusterStatus(
-            name, provider, ClusterState.DEGRADED, 0, cluster.workers, reason=error.message
+            name, provider, ClusterState.DEGRADED, 0, cluster.all_workers, reason=error.message
         )
 
 
@@ -115,31 +157,45 @@ def _serving_status(
         list(agents),
         [f"{each.name}: {each.detail}" for each in agents if not each.healthy],
     )
-    access = Access(nomad)
-    for job in service_jobs(cluster):
-        found, problem = _job_parts(nomad, job)
+    workers = 0
+    for part in cluster.parts:
+        found, alive, wrong = _part_status(nomad, cluster, part)
         parts += found
-        if problem:
-            problems.append(problem)
-    workers, datanodes = _live_workers(access), live_datanodes(access)
-    if workers != cluster.workers:
-        problems.append(f"{workers} of {cluster.workers} workers are there")
-    if datanodes < min(cluster.workers, 1):
-        problems.append("HDFS has no DataNode")
-    if not _history_answers(access):
-        problems.append("the History Server does not answer")
-    endpoints = _endpoints(nomad)
+        workers += alive
+        problems += [f"{part.name}: {each}" if part.name else each for each in wrong]
+    endpoints = _endpoints(nomad, cluster)
     state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
     return ClusterStatus(
         name,
         provider,
         state,
         workers,
-        cluster.workers,
+        cluster.all_workers,
         tuple(parts),
         endpoints,
         "; ".join(problems),
     )
+
+
+def _part_status(
+    nomad: Nomad, cluster: NomadCluster, part: SiteRecord
+) -> tuple[list[Component], int, list[str]]:
+    """The components of a site, how many workers are there, and what is wrong."""
+    access = Access(nomad, part.name)
+    parts, problems = [], []
+    for job in service_jobs(cluster, part):
+        found, problem = _job_parts(nomad, job)
+        parts += found
+        if problem:
+            problems.append(problem)
+    workers, datanodes = _live_workers(access), live_datanodes(access)
+    if workers != part.workers:
+        problems.append(f"{workers} of {part.workers} workers are there")
+    if datanodes < min(part.workers, 1):
+        problems.append("HDFS has no DataNode")
+    if not _history_answers(access):
+        problems.append("the History Server does not answer")
+    return parts, workers, problems
 
 
 def _job_parts(nomad: Nomad, job: str) -> tuple[list[Component], str]:
@@ -173,19 +229,21 @@ def _last_event(state: Mapping[str, Any]) -> str:
     return str(events[-1].get("DisplayMessage") or events[-1]["Type"]) if events else "waiting"
 
 
-def _endpoints(nomad: Nomad) -> dict[str, str]:
+def _endpoints(nomad: Nomad, cluster: NomadCluster) -> dict[str, str]:
     endpoints = {"Nomad": nomad.address}
-    for service, (title, form) in _ENDPOINTS.items():
-        addresses = sorted(nomad.service(service))
-        for number, address in enumerate(addresses, start=1):
-            suffix = f" {number}" if len(addresses) > 1 else ""
-            endpoints[title + suffix] = form.format(address)
+    for part in cluster.parts:
+        where = f" at {part.name}" if part.name else ""
+        for service, (title, form) in _ENDPOINTS.items():
+            addresses = sorted(nomad.service(f"{service}{part.suffix}"))
+            for number, address in enumerate(addresses, start=1):
+                suffix = f" {number}" if len(addresses) > 1 else ""
+                endpoints[f"{title}{where}{suffix}"] = form.format(address)
     return endpoints
 
 
-def logs(nomad: Nomad, host: str = "") -> Iterator[tuple[str, bytes]]:
+def logs(nomad: Nomad, cluster: NomadCluster, host: str = "") -> Iterator[tuple[str, bytes]]:
     """The last output of every server of the cluster, or of those on one host."""
-    for job in ("gateway", *SERVICE_JOBS):
+    for job in (job for part in cluster.parts for job in service_jobs(cluster, part)):
         try:
             allocations = nomad.allocations(job)
         except ClusterError:

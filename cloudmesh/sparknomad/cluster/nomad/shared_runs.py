@@ -20,7 +20,7 @@ __all__ = ["NOTE", "end_by_signal", "find_job", "namespaces", "prepare_namespace
 NOTE = "runs of a sparknomad cluster"
 """By which our namespaces are known."""
 
-_ID = re.compile(r"run-any-(\d+)g-.*")
+_ID = re.compile(r"run-any-(\d+)g-[0-9a-f]+(?:-(.+))?")
 
 
 def namespaces(nomad: Nomad) -> list[str]:
@@ -50,7 +50,7 @@ def prepare_namespace(
 
 
 def find_job(nomad: Nomad, submission: Submission) -> str:
-    """The smallest job that has room for a run's driver.
+    """The smallest job at the run's site that has room for its driver.
 
     Raises:
         NotFoundError: if there is none in the namespace.
@@ -60,7 +60,9 @@ def find_job(nomad: Nomad, submission: Submission) -> str:
     sizes: dict[int, Mapping[str, Any]] = {}
     for job in nomad.jobs("run-any-"):
         found = _ID.fullmatch(job["ID"])
-        if found and job.get("ParameterizedJob") and not job.get("Stop"):
+        if not found or (found[2] or "") != submission.site:
+            continue
+        if job.get("ParameterizedJob") and not job.get("Stop"):
             sizes[int(found[1])] = job
     if not sizes:
         raise NotFoundError(

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import host_records
 from cloudmesh.sparknomad.cluster.nomad.record import (
     NomadCluster,
+    SiteRecord,
     new_gossip_key,
     remembered,
 )
@@ -18,7 +19,7 @@ from cloudmesh.sparknomad.errors import ConflictError
 from cloudmesh.sparknomad.model import ImageRuntime
 from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
 
-__all__ = ["refuse", "wanted_cluster"]
+__all__ = ["refuse", "site_records", "wanted_cluster"]
 
 _KEPT = (
     *("token", "spark_secret", "ports", "pid", "created", "task_ports", "identity"),
@@ -61,6 +62,7 @@ def wanted_cluster(
         memory=spec.memory,
         conf=dict(spec.conf),
         hosts=host_records(expand(spec.hosts, spec.servers, servers)) if spec.hosts else (),
+        sites=site_records(spec),
         identity=str(uuid.uuid4()),
         gossip_key=new_gossip_key(),
         directory=f"{spec.directory}/{spec.cluster}",
@@ -73,6 +75,12 @@ def wanted_cluster(
     directory = f"{spec.directory}/{PurePosixPath(known.directory or made.directory).name}"
     hosts = remembered(made.hosts, known.hosts)
     return made.changed(**kept, directory=directory, hosts=hosts)
+
+
+def site_records(spec: ClusterSpec) -> tuple[SiteRecord, ...]:
+    """What a spec says of each site; nothing where it has none."""
+    parts = spec.parts.items()
+    return tuple(SiteRecord(n, p.workers, p.cores, p.memory) for n, p in parts if n)
 
 
 def _driver(spec: ClusterSpec, image: ImageRuntime | None) -> str:

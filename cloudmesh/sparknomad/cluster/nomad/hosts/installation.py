@@ -162,7 +162,8 @@ class Hosts(Installation):
             "key": signed.key.read_text("utf-8"),
             "ca": signed.authority.read_text("utf-8"),
         }
-        nomad.put_variable("nomad/jobs/gateway", items)
+        for part in cluster.parts:
+            nomad.put_variable(f"nomad/jobs/gateway{part.suffix}", items)
 
     # use
 

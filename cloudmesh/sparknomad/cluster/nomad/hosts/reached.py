@@ -27,6 +27,7 @@ def host_records(hosts: Sequence[Host]) -> tuple[HostRecord, ...]:
             server=host.server,
             worker=host.worker,
             labels=dict(host.labels),
+            site=host.site,
         )
         for host in hosts
     )

@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 locals {
   # exec knows users of the host only: start as nobody without capabilities, then change over.
   become = [
@@ -28,11 +33,16 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/gateway.py"]
 }
 
 job "gateway" {
+  id   = "gateway${local.suffix}"
+  name = "gateway${local.suffix}"
   type = "service"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   # exec enters the image by the agent's configuration: only this tells that it is another.
   meta {
@@ -52,7 +62,7 @@ job "gateway" {
     }
 
     service {
-      name     = "gateway"
+      name     = "gateway${local.suffix}"
       provider = "nomad"
       port     = "https"
 
@@ -112,7 +122,7 @@ job "gateway" {
 
       template {
         destination = "secrets/cert.pem"
-        data        = "{{ with nomadVar \"nomad/jobs/gateway\" }}{{ .cert }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/gateway${local.suffix}\" }}{{ .cert }}{{ end }}"
         uid         = 185
         gid         = 185
         perms       = "0400"
@@ -122,7 +132,7 @@ job "gateway" {
 
       template {
         destination = "secrets/key.pem"
-        data        = "{{ with nomadVar \"nomad/jobs/gateway\" }}{{ .key }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/gateway${local.suffix}\" }}{{ .key }}{{ end }}"
         uid         = 185
         gid         = 185
         perms       = "0400"
@@ -132,7 +142,7 @@ job "gateway" {
 
       template {
         destination = "secrets/ca.pem"
-        data        = "{{ with nomadVar \"nomad/jobs/gateway\" }}{{ .ca }}{{ end }}"
+        data        = "{{ with nomadVar \"nomad/jobs/gateway${local.suffix}\" }}{{ .ca }}{{ end }}"
         uid         = 185
         gid         = 185
         perms       = "0400"
@@ -143,9 +153,9 @@ job "gateway" {
       template {
         destination = "local/services.json"
         data        = <<-EOT
-          {"spark-master-ui": "{{ with nomadService "spark-master-ui" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
-           "spark-history": "{{ with nomadService "spark-history" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
-           "hdfs-http": "{{ with nomadService "hdfs-http" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+          {"spark-master-ui": "{{ with nomadService "spark-master-ui${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
+           "spark-history": "{{ with nomadService "spark-history${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
+           "hdfs-http": "{{ with nomadService "hdfs-http${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
         EOT
         change_mode = "noop"
       }

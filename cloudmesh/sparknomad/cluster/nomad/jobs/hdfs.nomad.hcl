@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 variable "conf" {
   description = "Spark configuration of the cluster's servers, as JSON."
   default     = "{}"
@@ -38,11 +43,16 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
 }
 
 job "hdfs" {
+  id   = "hdfs${local.suffix}"
+  name = "hdfs${local.suffix}"
   type = "service"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   # exec enters the image by the agent's configuration: only this tells that it is another.
   meta {
@@ -66,7 +76,7 @@ job "hdfs" {
     }
 
     service {
-      name     = "hdfs"
+      name     = "hdfs${local.suffix}"
       provider = "nomad"
       port     = "rpc"
 
@@ -78,7 +88,7 @@ job "hdfs" {
     }
 
     service {
-      name     = "hdfs-http"
+      name     = "hdfs-http${local.suffix}"
       provider = "nomad"
       port     = "http"
 

@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 variable "conf" {
   description = "Spark configuration of the cluster's servers, as JSON."
   default     = "{}"
@@ -70,6 +75,7 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/task.py"]
 }
 
@@ -77,6 +83,8 @@ job "job" {
   id   = var.job
   name = var.job
   type = "batch"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   namespace = var.namespace
 
@@ -186,10 +194,10 @@ job "job" {
       template {
         destination = "local/services.json"
         data        = <<-EOT
-          {"master": "{{ with nomadService "spark-master" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
-           "master_ui": "{{ with nomadService "spark-master-ui" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
-           "hdfs": "{{ with nomadService "hdfs" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
-           "hdfs_http": "{{ with nomadService "hdfs-http" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+          {"master": "{{ with nomadService "spark-master${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
+           "master_ui": "{{ with nomadService "spark-master-ui${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
+           "hdfs": "{{ with nomadService "hdfs${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}",
+           "hdfs_http": "{{ with nomadService "hdfs-http${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
         EOT
         change_mode = "noop"
       }

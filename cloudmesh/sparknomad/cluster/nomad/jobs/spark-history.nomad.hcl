@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 variable "conf" {
   description = "Spark configuration of the cluster's servers, as JSON."
   default     = "{}"
@@ -33,11 +38,16 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
 }
 
 job "spark-history" {
+  id   = "spark-history${local.suffix}"
+  name = "spark-history${local.suffix}"
   type = "service"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   # exec enters the image by the agent's configuration: only this tells that it is another.
   meta {
@@ -55,7 +65,7 @@ job "spark-history" {
     }
 
     service {
-      name     = "spark-history"
+      name     = "spark-history${local.suffix}"
       provider = "nomad"
       port     = "ui"
 
@@ -128,7 +138,7 @@ job "spark-history" {
       template {
         destination = "local/services.json"
         data        = <<-EOT
-          {"hdfs": "{{ with nomadService "hdfs" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+          {"hdfs": "{{ with nomadService "hdfs${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
         EOT
         change_mode = "restart"
         splay       = "0s"

@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 variable "conf" {
   description = "Spark configuration of the cluster's servers, as JSON."
   default     = "{}"
@@ -33,11 +38,16 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
 }
 
 job "spark-master" {
+  id   = "spark-master${local.suffix}"
+  name = "spark-master${local.suffix}"
   type = "service"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   # exec enters the image by the agent's configuration: only this tells that it is another.
   meta {
@@ -56,7 +66,7 @@ job "spark-master" {
     }
 
     service {
-      name     = "spark-master"
+      name     = "spark-master${local.suffix}"
       provider = "nomad"
       port     = "rpc"
 
@@ -68,7 +78,7 @@ job "spark-master" {
     }
 
     service {
-      name     = "spark-master-ui"
+      name     = "spark-master-ui${local.suffix}"
       provider = "nomad"
       port     = "ui"
 

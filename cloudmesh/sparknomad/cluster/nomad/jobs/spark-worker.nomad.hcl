@@ -21,6 +21,11 @@ variable "environment" {
   default     = {}
 }
 
+variable "site" {
+  description = "The site that it runs in, a Nomad datacenter; empty for a cluster without sites."
+  default     = ""
+}
+
 variable "conf" {
   description = "Spark configuration of the cluster's servers, as JSON."
   default     = "{}"
@@ -57,11 +62,16 @@ locals {
     "--no-new-privs", "--", "/opt/sparknomad/bin/tini", "-g", "--",
   ]
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
+  suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
 }
 
 job "spark-worker" {
+  id   = "spark-worker${local.suffix}"
+  name = "spark-worker${local.suffix}"
   type = "service"
+
+  datacenters = [var.site == "" ? "*" : var.site]
 
   # exec enters the image by the agent's configuration: only this tells that it is another.
   meta {
@@ -96,7 +106,7 @@ job "spark-worker" {
     }
 
     service {
-      name     = "spark-worker"
+      name     = "spark-worker${local.suffix}"
       provider = "nomad"
       port     = "rpc"
 
@@ -108,7 +118,7 @@ job "spark-worker" {
     }
 
     service {
-      name     = "spark-worker-ui"
+      name     = "spark-worker-ui${local.suffix}"
       provider = "nomad"
       port     = "ui"
 
@@ -183,7 +193,7 @@ job "spark-worker" {
       template {
         destination = "local/services.json"
         data        = <<-EOT
-          {"spark-master": "{{ with nomadService "spark-master" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+          {"spark-master": "{{ with nomadService "spark-master${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
         EOT
         change_mode = "restart"
         splay       = "0s"
@@ -242,7 +252,7 @@ job "spark-worker" {
       template {
         destination = "local/services.json"
         data        = <<-EOT
-          {"hdfs": "{{ with nomadService "hdfs" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
+          {"hdfs": "{{ with nomadService "hdfs${local.suffix}" }}{{ with index . 0 }}{{ .Address }}:{{ .Port }}{{ end }}{{ end }}"}
         EOT
         change_mode = "restart"
         splay       = "0s"
