@@ -164,7 +164,9 @@ class ClusterStatus:
             parts = [part for part in self.components if part.kind != "host"]
             works = len(parts) < len(self.components) and all(part.healthy for part in parts)
             return works and self.workers >= spec.min_workers
-        return self.state is ClusterState.RUNNING and self.workers == spec.all_workers
+        least = spec.all_workers
+        whole = self.workers >= least if spec.scales else self.workers == least
+        return self.state is ClusterState.RUNNING and whole
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cloudmesh.sparknomad.spec_types import CONFIGURATION, Count, Size, Text
+from cloudmesh.sparknomad.spec_types import CONFIGURATION, Count, Size, Text, Workers
 
-__all__ = ["SITE_PATTERN", "HostSpec", "Role", "SiteSpec", "host_entry", "placed"]
+__all__ = ["SITE_PATTERN", "HostSpec", "Role", "SiteSpec", "WorkerRange", "host_entry", "placed"]
 
 _WORD = r"^[^\s'\"`$;|&<>()\\]+$"
 _GROUP_PATTERN = r"^[a-z]([a-z0-9._-]{0,38}[a-z0-9])?$"
@@ -93,6 +93,25 @@ def host_entry(value: Any) -> Any:
 
 
 @dataclass(frozen=True, config=CONFIGURATION)
+class WorkerRange:
+    """Workers that come and go with the runs that can use them.
+
+    Attributes:
+        max: how many there are at most.
+        min: how many there are at least.
+    """
+
+    max: Workers
+    min: Workers = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> WorkerRange:
+        if self.min > self.max:
+            raise ValueError(f"min must be at most max, which is {self.max}")
+        return self
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
 class SiteSpec:
     """Hosts that are near each other: a cloud's region, a rack.
 
@@ -100,13 +119,14 @@ class SiteSpec:
 
     Attributes:
         hosts: its machines, as in the cluster's own `hosts`.
-        workers: number of Spark workers there; the cluster's if not given.
+        workers: number of Spark workers there, or ``{min: 1, max: 8}``; the cluster's if not
+            given.
         cores: that each of them offers; the cluster's if not given.
         memory: that each of them offers to executors; the cluster's if not given.
     """
 
     hosts: tuple[Annotated[HostSpec, BeforeValidator(host_entry)], ...] = ()
-    workers: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    workers: Workers | WorkerRange | None = None
     cores: Count | None = None
     memory: Size | None = None
 

@@ -20,6 +20,7 @@ __all__ = [
     "Scalar",
     "Size",
     "Text",
+    "Workers",
 ]
 
 CONFIGURATION = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
@@ -81,3 +82,4 @@ Line = Annotated[
     WithJsonSchema({"type": ["string", "number"], "enum": ["4.1", "3.5", 4.1, 3.5]}),
 ]
 Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+Workers = Annotated[int, Field(strict=True, ge=1, le=1000)]

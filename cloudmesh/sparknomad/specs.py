@@ -19,6 +19,7 @@ from cloudmesh.sparknomad.spec_hosts import (
     HostSpec,
     Role,
     SiteSpec,
+    WorkerRange,
     host_entry,
     placed,
 )
@@ -33,6 +34,7 @@ from cloudmesh.sparknomad.spec_types import (
     Scalar,
     Size,
     Text,
+    Workers,
 )
 from cloudmesh.sparknomad.units import parse_duration, parse_size
 
@@ -63,6 +65,7 @@ __all__ = [
     "TaskDriver",
     "Text",
     "Variant",
+    "WorkerRange",
     "Write",
 ]
 
@@ -298,12 +301,14 @@ class Part:
     """What a cluster has at one of its sites.
 
     Attributes:
-        workers: number of Spark workers.
+        workers: number of Spark workers, or how many there are at least.
+        most: how many there may be.
         cores: of each.
         memory: of each, in bytes.
     """
 
     workers: int
+    most: int
     cores: int
     memory: int
 
@@ -315,7 +320,10 @@ class ClusterSpec:
     Attributes:
         cluster: its name.
         provider: what runs it: ``nomad``, ``local`` or one that a package adds.
-        workers: number of Spark workers.
+        workers: number of Spark workers, or ``{min: 1, max: 8}`` for as many as there is work
+            for.
+        idle: when no run has been there for so long, everything but Nomad is stopped, also what
+            is in the cluster's own storage; the next run starts it again.
         cores: that each worker offers.
         memory: that each worker offers to executors.
         image: name of the image that it runs.
@@ -335,7 +343,8 @@ class ClusterSpec:
 
     cluster: Name = "default"
     provider: Name = "nomad"
-    workers: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
+    workers: Workers | WorkerRange = 2
+    idle: Duration | None = None
     cores: Count = 1
     memory: Size = parse_size("2g")
     image: Name = "default"
@@ -361,8 +370,13 @@ class ClusterSpec:
         return self
 
     @property
+    def scales(self) -> bool:
+        """Whether workers come and go, or everything, by what there is to do."""
+        return self.idle is not None or any(p.most > p.workers for p in self.parts.values())
+
+    @property
     def all_workers(self) -> int:
-        """The number of Spark workers at all sites."""
+        """The number of Spark workers at all sites, or how many there are at least."""
         return sum(site.workers for site in self.parts.values())
 
     @property
@@ -370,10 +384,16 @@ class ClusterSpec:
         """What there is at each site, by name; without sites under an empty one."""
         return {
             name: Part(
-                site.workers or self.workers, site.cores or self.cores, site.memory or self.memory
+                *_bounds(site.workers or self.workers),
+                site.cores or self.cores,
+                site.memory or self.memory,
             )
             for name, site in (self.sites or {"": SiteSpec()}).items()
         }
+
+
+def _bounds(workers: int | WorkerRange) -> tuple[int, int]:
+    return (workers, workers) if isinstance(workers, int) else (workers.min, workers.max)
 
 
 @dataclass(frozen=True, config=CONFIGURATION)

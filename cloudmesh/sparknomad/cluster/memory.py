@@ -68,7 +68,7 @@ class MemoryProvider(ClusterProvider):
         self._clusters: dict[str, _Cluster] = {}
 
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]:
-        return [PlanStep(f"remember cluster {spec.cluster!r} with {spec.workers} workers")]
+        return [PlanStep(f"remember cluster {spec.cluster!r} with {spec.all_workers} workers")]
 
     def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
         definition = build_definition(submission.job)
@@ -93,10 +93,10 @@ class MemoryProvider(ClusterProvider):
         spec = self._clusters[name].spec
         workers = tuple(
             Component("worker", f"worker-{number}", healthy=True)
-            for number in range(1, spec.workers + 1)
+            for number in range(1, spec.all_workers + 1)
         )
         return ClusterStatus(
-            name, self.name, ClusterState.RUNNING, spec.workers, spec.workers, workers
+            name, self.name, ClusterState.RUNNING, spec.all_workers, spec.all_workers, workers
         )
 
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:

@@ -85,6 +85,9 @@ class ClusterProvider(Shareable, ABC):
     shares_files: ClassVar[bool] = True
     """Whether programs see this machine's files; else a run's local inputs are brought there."""
 
+    scales: ClassVar[bool] = False
+    """Whether workers can come and go with the runs that can use them."""
+
     def __init__(self, context: ProviderContext) -> None:
         self.context = context
 
@@ -362,6 +365,13 @@ class ClusterProvider(Shareable, ABC):
         if spec.provider != self.name:
             raise SpecError(
                 f"cluster {spec.cluster!r}: provider: {spec.provider!r}: this is {self.name!r}"
+            )
+        if spec.scales and not self.scales:
+            field = "idle" if spec.idle is not None else "workers"
+            raise SpecError(
+                f"cluster {spec.cluster!r}: {field}: provider {self.name!r} can't let what runs "
+                "come and go by itself",
+                hint="Give a fixed number of workers and no idle, or use provider: nomad.",
             )
 
     def _exists(self, name: str) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "private_directory",
     "redaction",
     "storage_secrets",
+    "tell_nomad",
 ]
 
 CREDENTIALS = "storage.json"
@@ -112,6 +113,29 @@ def ask_nomad(address: str, private: Path, path: str) -> Any:
         answer = connection.getresponse()
         content = answer.read()
         return json.loads(content) if answer.status == 200 else None
+    finally:
+        connection.close()
+
+
+def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) -> None:
+    """Send Nomad something from a task.
+
+    Args:
+        address: of its API, where there is no socket.
+        private: the task's directory of secrets.
+        path: of the request.
+        body: its JSON.
+
+    Raises:
+        OSError: if Nomad refuses.
+    """
+    connection = _nomad(address, private)
+    try:
+        connection.request("POST", path, json.dumps(body), _token(private))
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise OSError(f"{path}: {answer.status} {content[:200].decode(errors='replace')}")
     finally:
         connection.close()
 

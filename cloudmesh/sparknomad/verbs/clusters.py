@@ -214,6 +214,16 @@ class ClusterVerbs(ComputeVerbs):
         self.say(f"site {choice.site}: {choice.reason}")
         return choice
 
+    def _wake(self, spec: ClusterSpec) -> None:
+        """Start a cluster that was stopped because nothing was run."""
+        record = self.store.find_cluster(spec.cluster)
+        if record is None or record.spec.idle is None:
+            return
+        status = self._status_of(record)
+        if status.state is ClusterState.STOPPED:
+            self.say(f"cluster {spec.cluster!r}: {status.reason}")
+            self.cluster_deploy(record.spec)
+
     def _ensure_started(self, spec: ClusterSpec) -> None:
         """Start an embedded cluster that does not run."""
         if spec.provider != LOCAL:

@@ -193,6 +193,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             InputError: if the parameters do not fit; nothing was sent.
             UnreachableError: if the cluster does not answer; the run is remembered as lost.
         """
+        self._wake(self._target_spec(cluster or self._default_cluster()))
         prepared = self._prepare(
             job, values, cluster, timeout, queue_timeout, stage or {}, site, run
         )

@@ -62,6 +62,7 @@ class StagingVerbs(JobVerbs):
     ) -> RunRecord:
         """Send a run that only moves data."""
         target = self._target_spec(cluster or self._default_cluster())
+        self._wake(target)
         provider = self._provider(target.provider)
         executor = ExecutorResources(memory=min(_LARGEST_EXECUTOR, target.memory))
         job = JobSpec(job=name, program=TRANSFER, resources=Resources(executors=executor))

@@ -70,7 +70,7 @@ class LocalCluster:
     def new(cls, spec: ClusterSpec, runtime: HostRuntime) -> LocalCluster:
         """The record of a cluster of which nothing runs yet."""
         listed = {name: str(value) for name, value in vars(runtime).items()}
-        return cls(listed, spec.cores, spec.memory, spec.workers, dict(spec.conf))
+        return cls(listed, spec.cores, spec.memory, spec.all_workers, dict(spec.conf))
 
     @classmethod
     def read(cls, directory: Path) -> LocalCluster | None:

@@ -73,7 +73,8 @@ class LocalProvider(ClusterProvider):
             PlanStep("start a Spark master on a free loopback port"),
         ]
         workers = [
-            PlanStep(f"start Spark worker {n} with {worker}") for n in range(1, spec.workers + 1)
+            PlanStep(f"start Spark worker {n} with {worker}")
+            for n in range(1, spec.all_workers + 1)
         ]
         return [*steps, *workers]
 
@@ -113,7 +114,7 @@ class LocalProvider(ClusterProvider):
             self.context.say("the spec has changed: its processes are started anew")
             self._stop_daemons(cluster)
             cluster = None
-        cluster = (cluster or wanted).changed(workers_wanted=spec.workers).write(directory)
+        cluster = (cluster or wanted).changed(workers_wanted=spec.all_workers).write(directory)
         self._start_missing(directory, cluster, deadline)
 
     def _start_missing(self, directory: Path, cluster: LocalCluster, deadline: Deadline) -> None:
@@ -158,7 +159,7 @@ class LocalProvider(ClusterProvider):
 
     def _scale(self, spec: ClusterSpec, deadline: Deadline) -> None:
         directory = self._directory(spec.cluster)
-        cluster = self._read(spec.cluster).changed(workers_wanted=spec.workers).write(directory)
+        cluster = self._read(spec.cluster).changed(workers_wanted=spec.all_workers).write(directory)
         self._start_missing(directory, cluster, deadline)
 
     def _status(self, name: str) -> ClusterStatus:

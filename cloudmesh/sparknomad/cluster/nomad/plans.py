@@ -13,8 +13,11 @@ from cloudmesh.sparknomad.cluster.definition import Definition
 from cloudmesh.sparknomad.cluster.nomad.configuration import SPARK_PORT
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
 from cloudmesh.sparknomad.incluster import sparkconf
+from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.specs import ExecutorRange
 
 __all__ = [
+    "SCALER",
     "DRIVER_FACTOR",
     "DRIVER_OVERHEAD_MB",
     "SERVICE_JOBS",
@@ -24,6 +27,7 @@ __all__ = [
     "hcl_variables",
     "job_id",
     "run_job",
+    "run_meta",
     "run_variables",
     "service_jobs",
     "shared_job_id",
@@ -32,6 +36,9 @@ __all__ = [
 
 SERVICE_JOBS = ("hdfs", "spark-master", "spark-worker", "spark-history")
 """The cluster's own jobs, in the order in which they are started."""
+
+SCALER = "scaler"
+"""The job that decides how many workers there are, and when a cluster is idle."""
 
 SHARED_SIZES = (1, 2, 4, 8, 16, 32)
 """GiB of the drivers' heaps for which there are jobs that bring their own definition."""
@@ -91,7 +98,7 @@ def _shared(cluster: NomadCluster, spark: str, site: str) -> dict[str, Any]:
 
 
 def _replication(part: SiteRecord) -> str:
-    return str(min(part.workers, 2))
+    return str(min(max(part.workers, part.most), 2))
 
 
 def service_jobs(cluster: NomadCluster, part: SiteRecord) -> tuple[str, ...]:
@@ -100,28 +107,57 @@ def service_jobs(cluster: NomadCluster, part: SiteRecord) -> tuple[str, ...]:
     return tuple(f"{name}{part.suffix}" for name in names)
 
 
-def cluster_jobs(cluster: NomadCluster, spark: str, *, rolling: bool = False) -> list[NomadJob]:
+def cluster_jobs(
+    cluster: NomadCluster,
+    spark: str,
+    *,
+    rolling: bool = False,
+    counts: Mapping[str, int] | None = None,
+) -> list[NomadJob]:
     """The cluster's own jobs, in the order in which they are started.
 
     Args:
         cluster: what runs them.
         spark: the version of Spark in the image.
         rolling: whether a change takes a quarter of the workers at a time, not all at once.
+        counts: by site how many workers there are now, where they come and go by themselves.
     """
-    return [job for part in cluster.parts for job in _site_jobs(cluster, part, spark, rolling)]
+    there = counts or {}
+    jobs = [
+        job
+        for part in cluster.parts
+        for job in _site_jobs(cluster, part, spark, rolling, there.get(part.name, part.workers))
+    ]
+    return [*jobs, _scaler(cluster, spark)] if cluster.scales else jobs
+
+
+def _scaler(cluster: NomadCluster, spark: str) -> NomadJob:
+    sites = [
+        {
+            "suffix": part.suffix,
+            "least": part.workers,
+            "most": max(part.most, part.workers),
+            "cores": part.cores,
+            "memory_mb": part.memory // 1024**2,
+        }
+        for part in cluster.parts
+    ]
+    shared = _shared(cluster, spark, "")
+    plain = {key: shared[key] for key in ("driver", "image", "rootfs", "environment")}
+    return _load(SCALER, {**plain, "sites": json.dumps(sites), "idle": cluster.idle})
 
 
 def _site_jobs(
-    cluster: NomadCluster, part: SiteRecord, spark: str, rolling: bool
+    cluster: NomadCluster, part: SiteRecord, spark: str, rolling: bool, workers: int
 ) -> list[NomadJob]:
     shared = _shared(cluster, spark, part.name)
     own: dict[str, dict[str, Any]] = {
         "hdfs": {"replication": _replication(part)},
         "spark-worker": {
-            "workers": part.workers,
+            "workers": workers,
             "cores": part.cores,
             "memory_mb": part.memory // 1024**2,
-            "parallel": max(1, part.workers // 4) if rolling else 0,
+            "parallel": max(1, workers // 4) if rolling else 0,
         },
     }
     jobs = [_load(name, {**shared, **own.get(name, {})}) for name in SERVICE_JOBS]
@@ -181,6 +217,18 @@ def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[Nomad
 def shared_job_id(gigabytes: int, image: str, part: SiteRecord) -> str:
     """The id of a job for drivers of a size at a site."""
     return f"run-any-{gigabytes}g-{image[:8]}{part.suffix}"
+
+
+def run_meta(submission: Submission) -> dict[str, str]:
+    """What a dispatch says of a run beside its payload; the scaler reads the last two."""
+    wanted = submission.job.resources.executors
+    count = wanted.count.max if isinstance(wanted.count, ExecutorRange) else wanted.count
+    return {
+        "run": submission.run,
+        "queue_timeout": f"{submission.queue_timeout:g}",
+        "executors": f"{count or ''}:{wanted.cores}:{wanted.memory // 1024**2}",
+        "site": submission.site,
+    }
 
 
 def run_variables(cluster: NomadCluster, spark: str, part: SiteRecord) -> dict[str, Any]:

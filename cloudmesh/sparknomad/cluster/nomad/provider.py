@@ -23,19 +23,21 @@ from cloudmesh.sparknomad.cluster.nomad.operating import NomadHosts
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
     DRIVER_OVERHEAD_MB,
+    SCALER,
     NomadJob,
     cluster_jobs,
     hcl_variables,
     run_job,
+    run_meta,
 )
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
-from cloudmesh.sparknomad.cluster.nomad.roles import forbidden
+from cloudmesh.sparknomad.cluster.nomad.roles import SCALER_POLICY, SCALER_RULES, forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
 from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records, wanted_cluster
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
-from cloudmesh.sparknomad.errors import NotFoundError, UnreachableError
+from cloudmesh.sparknomad.errors import InputError, NotFoundError, UnreachableError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -64,6 +66,7 @@ class NomadProvider(Sharing):
     name: ClassVar[str] = "nomad"
     runtime: ClassVar[type | None] = ImageRuntime
     shares_files: ClassVar[bool] = False
+    scales: ClassVar[bool] = True
 
     # plan
 
@@ -147,12 +150,25 @@ class NomadProvider(Sharing):
     def _register_all(
         self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline, *, rolling: bool = False
     ) -> None:
-        for job in cluster_jobs(cluster, cluster.spark, rolling=rolling):
-            site = str(job.variables["site"])
+        counts = services.live_counts(nomad, cluster)
+        self._allow_scaler(nomad, cluster)
+        for job in cluster_jobs(cluster, cluster.spark, rolling=rolling, counts=counts):
+            site = str(job.variables.get("site", ""))
             if job.name == "spark-history" and cluster.is_up(site):
                 self._prepare_hdfs(nomad, site, deadline)
             self.context.say(f"registering Nomad job {job.id}")
             self._register(nomad, job)
+
+    @staticmethod
+    def _allow_scaler(nomad: Nomad, cluster: NomadCluster) -> None:
+        """Give the scaler what it may do, or end one that is not wanted any more."""
+        if cluster.scales:
+            nomad.put_policy(SCALER_POLICY, SCALER_RULES, SCALER)
+            return
+        try:
+            nomad.stop(SCALER)
+        except NotThereError:
+            return
 
     @staticmethod
     def _register(nomad: Nomad, job: NomadJob) -> None:
@@ -175,6 +191,11 @@ class NomadProvider(Sharing):
         directory = self._directory(spec.cluster)
         if self.role(spec.cluster) != "operator":
             self.check_allowed(spec.cluster, "scale it")
+        if spec.scales and any(part.most > part.workers for part in spec.parts.values()):
+            raise InputError(
+                f"Cluster {spec.cluster!r}: its workers come and go by themselves.",
+                hint="Deploy it with other bounds, or with a fixed number: workers: 4.",
+            )
         wanted = site_records(spec)
         cluster = self._read(spec.cluster).changed(workers=spec.workers, sites=wanted)
         cluster.write(directory)
@@ -189,7 +210,7 @@ class NomadProvider(Sharing):
         client = installation.client(cluster)
         problem = installation.problem(cluster, client)
         parts = installation.parts(cluster, problem)
-        if cluster.role and not problem:  # others scale it
+        if (cluster.role or cluster.scales) and not problem:  # others scale it
             cluster = services.as_scaled(client, cluster)
         return services.cluster_status(name, self.name, cluster, client, parts, problem)
 
@@ -284,7 +305,7 @@ class NomadProvider(Sharing):
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
         parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
-        meta = {"run": submission.run, "queue_timeout": f"{submission.queue_timeout:g}"}
+        meta = run_meta(submission)
         if submission.storage.secrets:
             meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
         child = nomad.dispatch(parent, payload, meta, submission.run)

@@ -99,12 +99,14 @@ class SiteRecord:
         workers: how many Spark workers there should be.
         cores: of each.
         memory: of each, in bytes.
+        most: how many workers there may be.
     """
 
     name: str
     workers: int
     cores: int
     memory: int
+    most: int = 0
 
     @property
     def suffix(self) -> str:
@@ -128,6 +130,8 @@ class NomadCluster:
         rootfs: where the image is unpacked, for the other drivers.
         spark: the version of Spark in it.
         workers: how many there should be, at each site.
+        most: how many there may be; the same, or 0, where they do not come by themselves.
+        idle: seconds without a run after which everything but Nomad is stopped; 0 for never.
         cores: of each worker.
         memory: of each worker, in bytes.
         conf: Spark configuration of the daemons.
@@ -170,6 +174,8 @@ class NomadCluster:
     firewall: bool = True
     role: str = ""
     namespace: str = "default"
+    most: int = 0
+    idle: float = 0.0
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:
@@ -206,7 +212,12 @@ class NomadCluster:
     @property
     def parts(self) -> tuple[SiteRecord, ...]:
         """Its sites, or one without a name."""
-        return self.sites or (SiteRecord("", self.workers, self.cores, self.memory),)
+        return self.sites or (SiteRecord("", self.workers, self.cores, self.memory, self.most),)
+
+    @property
+    def scales(self) -> bool:
+        """Whether the cluster's own scaler decides what runs."""
+        return bool(self.idle) or any(part.most > part.workers for part in self.parts)
 
     def part(self, site: str) -> SiteRecord:
         """One of its sites; the first if none is named."""

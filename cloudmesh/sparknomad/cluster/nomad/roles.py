@@ -19,6 +19,8 @@ __all__ = [
     "CLUSTER_NAMESPACE",
     "ROLES",
     "RUN_POLICY",
+    "SCALER_POLICY",
+    "SCALER_RULES",
     "check",
     "forbidden",
     "policy_name",
@@ -32,6 +34,14 @@ CLUSTER_NAMESPACE = "default"
 
 RUN_POLICY = "sparknomad-runs-"
 """The beginning of the names of policies that tasks of runs have."""
+
+SCALER_POLICY = "sparknomad-scaler"
+
+SCALER_RULES = (
+    'namespace "*" { capabilities = ["list-jobs", "read-job"] }\n'
+    'namespace "default" { capabilities = ["list-jobs", "read-job", "scale-job"] }\n'
+)
+"""What the task may do that decides how many workers there are."""
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")

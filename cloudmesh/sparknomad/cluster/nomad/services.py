@@ -9,12 +9,13 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError, tasks_of
-from cloudmesh.sparknomad.cluster.nomad.plans import service_jobs
+from cloudmesh.sparknomad.cluster.nomad.plans import SCALER, service_jobs
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.units import format_duration
 
 __all__ = [
     "as_scaled",
@@ -37,8 +38,9 @@ _ENDPOINTS = {
 
 def memory_mb(spec: ClusterSpec) -> int:
     """What a cluster's own tasks and two drivers ask of Nomad, in MiB."""
+    most = sum(part.most for part in spec.parts.values())
     worker = int(spec.memory // 1024**2 * 1.25) + 768 + 640
-    return 3 * 768 + spec.workers * worker + 2 * 1768
+    return 3 * 768 + most * worker + 2 * 1768
 
 
 def live_datanodes(access: Access) -> int:
@@ -77,6 +79,26 @@ def as_scaled(nomad: Nomad, cluster: NomadCluster) -> NomadCluster:
     if cluster.sites:
         return cluster.changed(sites=parts)
     return cluster.changed(workers=parts[0].workers)
+
+
+def live_counts(nomad: Nomad, cluster: NomadCluster) -> dict[str, int]:
+    """By site how many workers there should be now, where they come and go by themselves."""
+    return {
+        part.name: min(
+            max(_wanted_workers(nomad, part.suffix, part.workers), part.workers), part.most
+        )
+        for part in cluster.parts
+        if part.most > part.workers
+    }
+
+
+def _is_idle(nomad: Nomad, cluster: NomadCluster) -> bool:
+    """Whether the scaler has stopped everything."""
+    try:
+        jobs = [nomad.job(f"spark-master{part.suffix}") for part in cluster.parts]
+    except ClusterError:
+        return False
+    return all(int(job["TaskGroups"][0]["Count"]) == 0 for job in jobs)
 
 
 def _wanted_workers(nomad: Nomad, suffix: str, otherwise: int) -> int:
@@ -157,12 +179,27 @@ def _serving_status(
         list(agents),
         [f"{each.name}: {each.detail}" for each in agents if not each.healthy],
     )
+    if cluster.idle and _is_idle(nomad, cluster):
+        return ClusterStatus(
+            name,
+            provider,
+            ClusterState.STOPPED,
+            0,
+            0,
+            tuple(agents),
+            {"Nomad": nomad.address},
+            f"nothing was run for {format_duration(cluster.idle)}; the next run starts it again",
+        )
     workers = 0
     for part in cluster.parts:
         found, alive, wrong = _part_status(nomad, cluster, part)
         parts += found
         workers += alive
         problems += [f"{part.name}: {each}" if part.name else each for each in wrong]
+    if cluster.scales:
+        found, problem = _job_parts(nomad, SCALER)
+        parts += found
+        problems += [problem] if problem else []
     endpoints = _endpoints(nomad, cluster)
     state = ClusterState.DEGRADED if problems else ClusterState.RUNNING
     return ClusterStatus(

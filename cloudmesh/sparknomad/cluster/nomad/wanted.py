@@ -46,6 +46,7 @@ def wanted_cluster(
         known: what is remembered of it now; its tokens and addresses stay.
     """
     servers = [host.name for host in known.servers] if known else []
+    part = next(iter(spec.parts.values()))
     made = NomadCluster(
         data=str(data),
         binary=binary,
@@ -57,7 +58,9 @@ def wanted_cluster(
         tag=image.tag if image else "",
         rootfs=_rootfs(spec, image),
         spark=image.spark if image else "",
-        workers=spec.workers,
+        workers=part.workers,
+        most=part.most,
+        idle=spec.idle or 0.0,
         cores=spec.cores,
         memory=spec.memory,
         conf=dict(spec.conf),
@@ -80,7 +83,7 @@ def wanted_cluster(
 def site_records(spec: ClusterSpec) -> tuple[SiteRecord, ...]:
     """What a spec says of each site; nothing where it has none."""
     parts = spec.parts.items()
-    return tuple(SiteRecord(n, p.workers, p.cores, p.memory) for n, p in parts if n)
+    return tuple(SiteRecord(n, p.workers, p.cores, p.memory, p.most) for n, p in parts if n)
 
 
 def _driver(spec: ClusterSpec, image: ImageRuntime | None) -> str:

@@ -91,7 +91,7 @@ job "job" {
   parameterized {
     payload       = "required"
     meta_required = ["run"]
-    meta_optional = ["queue_timeout", "credentials"]
+    meta_optional = ["queue_timeout", "credentials", "executors", "site"]
   }
 
   group "run" {

@@ -1,0 +1,253 @@
+"""How many workers there are, decided in the cluster, and when it is stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, run_meta
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.errors import SpecError
+from cloudmesh.sparknomad.incluster.scaler import Executors, Scaler, Site, demand, executors_of
+from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.specfile import build_spec
+from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
+
+SITE = Site("", 1, 4, 2, 2048)
+
+
+@dataclass
+class Cluster:
+    """What Nomad, Spark and HDFS would say; the clock."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    count: int = 1
+    busy: set[int] = field(default_factory=set)
+    lacks: int = 0
+    now: float = 0.0
+    scaled: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def ask(self, path: str) -> Any:
+        if path.startswith("/v1/jobs?prefix=run-"):
+            assert 'filter=Status != "dead" and ParentID != ""' in unquote(path)
+            return self.runs
+        if path == "/v1/job/spark-worker/allocations":
+            return [
+                {"ID": f"a{index}", "DesiredStatus": "run", "Name": f"spark-worker.worker[{index}]"}
+                for index in range(self.count)
+            ]
+        if path == "/v1/service/spark-worker":
+            return [
+                {"Address": "h", "Port": 7000 + index, "AllocID": f"a{index}"}
+                for index in range(self.count)
+            ]
+        if path.startswith("/v1/service/"):
+            return [{"Address": path.rpartition("/")[2], "Port": 1}]
+        name = path.rpartition("/")[2]
+        count = self.count if name == "spark-worker" else 1
+        return {"TaskGroups": [{"Name": f"group of {name}", "Count": count}]}
+
+    def page(self, url: str) -> Any:
+        if "jmx" in url:
+            return {"beans": [{"MissingBlocks": 0, "UnderReplicatedBlocks": self.lacks}]}
+        workers = [
+            {"host": "h", "port": 7000 + i, "state": "ALIVE", "coresused": int(i in self.busy)}
+            for i in range(self.count)
+        ]
+        return {"workers": workers}
+
+    def scale(self, job: str, group: str, count: int) -> None:
+        self.scaled.append((job, group, count))
+        if job == "spark-worker":
+            self.count = count
+
+    def scaler(self, **changes: Any) -> Scaler:
+        return Scaler(
+            (SITE,), self.ask, self.scale, page=self.page, clock=lambda: self.now, **changes
+        )
+
+
+def run_of(executors: str = "", site: str = "") -> dict[str, Any]:
+    return {"Meta": {"run": "r", "executors": executors, "site": site}}
+
+
+# demand
+
+
+@pytest.mark.parametrize(
+    ("runs", "workers"),
+    [
+        ([], 1),
+        ([Executors(1, 1, 512)], 1),
+        ([Executors(4, 1, 512)], 2),  # two of them fit one worker
+        ([Executors(4, 1, 2048)], 4),  # by their memory one does
+        ([Executors(100, 1, 512)], 4),
+        ([Executors(None, 1, 512)], 4),
+        ([Executors(1, 1, 512), Executors(1, 1, 512)], 1),
+        ([Executors(2, 1, 512), Executors(1, 1, 512)], 2),
+        ([Executors(1, 99, 512)], 1),
+    ],
+)
+def test_workers_are_as_many_as_the_runs_can_use(runs: list[Executors], workers: int) -> None:
+    assert demand(SITE, runs) == workers
+
+
+@given(
+    st.lists(
+        st.builds(
+            Executors, st.none() | st.integers(0, 50), st.integers(0, 9), st.integers(0, 9999)
+        )
+    )
+)
+def test_demand_keeps_its_bounds(runs: list[Executors]) -> None:
+    assert SITE.least <= demand(SITE, runs) <= SITE.most
+
+
+@given(st.text(max_size=12))
+def test_any_metadata_can_be_read(text: str) -> None:
+    assert executors_of({"executors": text}).cores is not None
+
+
+def test_a_run_says_what_it_can_use() -> None:
+    job = build_spec(
+        JobSpec,
+        {
+            "job": "j",
+            "program": "p.py",
+            "resources": {"executors": {"count": {"max": 6}, "memory": "2g"}},
+        },
+        origin="test",
+    )
+    meta = run_meta(Submission("r", job, (), None, site="east"))
+    assert executors_of(meta) == Executors(6, 1, 2048) and meta["site"] == "east"
+    plain = build_spec(JobSpec, {"job": "j", "program": "p.py"}, origin="test")
+    assert executors_of(run_meta(Submission("r", plain, (), None))).count is None
+
+
+# scaling
+
+
+def test_more_workers_come_at_once() -> None:
+    cluster = Cluster(runs=[run_of("3:2:512")])
+    cluster.scaler().look()
+    assert cluster.scaled == [("spark-worker", "group of spark-worker", 3)]
+
+
+def test_fewer_workers_come_one_at_a_time_and_only_after_a_while() -> None:
+    cluster = Cluster(count=4)
+    scaler = cluster.scaler()
+    for cluster.now in (0, 30, 59):
+        scaler.look()
+    assert cluster.count == 4
+    for cluster.now in (60, 62):
+        scaler.look()
+    assert cluster.scaled[0][2] == 3 and cluster.count == 2
+    cluster.now = 200
+    for _ in range(5):
+        scaler.look()
+    assert cluster.count == 1
+
+
+def test_a_while_begins_anew_when_there_is_work_again() -> None:
+    cluster = Cluster(count=2)
+    scaler = cluster.scaler()
+    scaler.look()
+    cluster.now, cluster.runs = 50, [run_of("2:2:512")]
+    scaler.look()
+    cluster.now, cluster.runs = 70, []
+    scaler.look()
+    assert cluster.count == 2
+
+
+@pytest.mark.parametrize(("busy", "lacks", "left"), [({1}, 0, 2), ({0}, 0, 1), (set(), 3, 2)])
+def test_a_worker_that_is_needed_stays(busy: set[int], lacks: int, left: int) -> None:
+    cluster = Cluster(count=2, busy=busy, lacks=lacks)
+    scaler = cluster.scaler()
+    scaler.look()
+    cluster.now = 100
+    scaler.look()
+    assert cluster.count == left
+
+
+def test_a_run_of_another_site_brings_no_workers_here() -> None:
+    cluster = Cluster(runs=[run_of("4:2:512", site="west")])
+    cluster.scaler().look()
+    assert cluster.scaled == []
+
+
+def test_a_fixed_number_stays() -> None:
+    cluster = Cluster(runs=[run_of("")], count=2)
+    scaler = cluster.scaler()
+    scaler.sites = (dataclasses.replace(SITE, least=2, most=2),)
+    scaler.look()
+    assert cluster.scaled == []
+
+
+# idle
+
+
+def test_a_cluster_without_runs_is_stopped_after_its_time() -> None:
+    cluster = Cluster(runs=[run_of("1:1:1")])
+    scaler = cluster.scaler(idle=100.0)
+    assert not scaler.look()
+    cluster.runs = []
+    for cluster.now, stopped in ((10, False), (109, False), (111, True)):
+        assert scaler.look() is stopped
+    jobs = [job for job, _, count in cluster.scaled if count == 0]
+    assert jobs == ["spark-worker", "spark-history", "spark-master", "hdfs", "gateway"]
+
+
+def test_without_idle_it_goes_on_for_ever() -> None:
+    cluster = Cluster()
+    scaler = cluster.scaler()
+    scaler.look()
+    cluster.now = 1e9
+    assert not scaler.look() and cluster.scaled == []
+
+
+# the spec
+
+
+def spec_of(**fields: Any) -> ClusterSpec:
+    return build_spec(ClusterSpec, fields, origin="test")
+
+
+def record_of(spec: ClusterSpec) -> NomadCluster:
+    from pathlib import Path
+
+    from cloudmesh.sparknomad.cluster.nomad.wanted import wanted_cluster
+
+    return wanted_cluster(spec, None, data=Path("d"), binary="nomad")
+
+
+def test_bounds_and_idle_bring_a_scaler() -> None:
+    spec = spec_of(workers={"min": 1, "max": 4}, idle="30m", cores=2)
+    assert spec.scales and spec.all_workers == 1
+    *others, scaler = cluster_jobs(record_of(spec), "4")
+    assert scaler.id == "scaler" and scaler.variables["idle"] == 1800
+    assert '"most": 4' in scaler.variables["sites"]
+    workers = next(job for job in others if job.name == "spark-worker")
+    assert workers.variables["workers"] == 1
+    hdfs = next(job for job in others if job.name == "hdfs")
+    assert hdfs.variables["replication"] == "2"  # the second worker will be one of two
+    counted = cluster_jobs(record_of(spec), "4", counts={"": 3})
+    assert next(j for j in counted if j.name == "spark-worker").variables["workers"] == 3
+
+
+def test_a_fixed_number_without_idle_brings_none() -> None:
+    assert "scaler" not in [job.id for job in cluster_jobs(record_of(spec_of(workers=3)), "4")]
+
+
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [({"min": 3, "max": 2}, "min must be at most max"), ({"min": 1}, "max"), ({"max": 0}, "max")],
+)
+def test_wrong_bounds_are_told(workers: dict[str, int], told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        spec_of(workers=workers)
