@@ -24,7 +24,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cloudmesh.sparknomad import errors, machine, model, specs  # noqa: E402
+from cloudmesh.sparknomad import (  # noqa: E402
+    errors,
+    machine,
+    model,
+    spec_pipelines,
+    specs,
+    state_pipelines,
+)
 from cloudmesh.sparknomad.commands import COMMANDS  # noqa: E402
 from cloudmesh.sparknomad.compute import machines  # noqa: E402
 from cloudmesh.sparknomad.compute import spec as compute_spec  # noqa: E402
@@ -35,6 +42,7 @@ from cloudmesh.sparknomad.specfile import json_schema  # noqa: E402
 from cloudmesh.sparknomad.storage import checking, profile, storage, transfer  # noqa: E402
 from cloudmesh.sparknomad.units import format_size  # noqa: E402
 from cloudmesh.sparknomad.usage import MANUAL, PROGRAM  # noqa: E402
+from cloudmesh.sparknomad.verbs import pipelines  # noqa: E402
 
 __all__ = ["generate", "main"]
 
@@ -47,12 +55,18 @@ SPECS: Mapping[str, type[Any]] = {
     "cluster": specs.ClusterSpec,
     "image": specs.ImageSpec,
     "job": specs.JobSpec,
+    "pipeline": spec_pipelines.PipelineSpec,
     "storage": profile.StorageProfile,
     "compute": compute_spec.ComputeSpec,
 }
 
 # What the JSON of a command is, where it is not what the manager's method returns.
+SPEC_MODULES = (specs.__name__, spec_pipelines.__name__)
+
 ANSWERS: Mapping[tuple[str, str], str] = {
+    ("pipeline", "remove"): "An object with `pipeline` (string).",
+    ("pipeline", "logs"): "The lines themselves.",
+    ("pipeline", "graph"): "The picture itself.",
     ("", "completion"): "No JSON: the completion script itself.",
     ("cluster", "ui"): "An object: the address of every page and port, by what it shows.",
     ("cluster", "logs"): (
@@ -408,7 +422,7 @@ def schema(kind: type[Any]) -> dict[str, Any]:
 
 def _spec_class(name: str) -> Any:
     """A class of a spec by its name."""
-    places = (specs, profile, compute_spec)
+    places = (spec_pipelines, specs, profile, compute_spec)
     return next(getattr(place, name) for place in places if hasattr(place, name))
 
 
@@ -654,6 +668,7 @@ def answer_type(group: str, verb: str) -> Any:
     name = (f"{group}_{verb}" if group else verb).replace("-", "_")
     names = {**vars(model), **vars(specs), **vars(machine)}
     names |= {**vars(checking), **vars(storage), **vars(transfer), **vars(machines)}
+    names |= {**vars(spec_pipelines), **vars(state_pipelines), **vars(pipelines)}
     annotation = inspect.signature(getattr(Sparknomad, name)).return_annotation
     return eval(annotation, {**names, "__builtins__": __builtins__})  # our own annotation
 
@@ -668,7 +683,7 @@ def answer_text(kind: Any) -> str:
 
 def link(kind: type[Any]) -> str:
     """A link to a dataclass's fields."""
-    if kind.__module__ == specs.__name__:
+    if kind.__module__ in SPEC_MODULES:
         return f"[{kind.__name__}](specs.md#{kind.__name__.lower()})"
     return f"[{kind.__name__}](#{kind.__name__.lower()})"
 
@@ -729,7 +744,7 @@ def output_page() -> str:
         "program's own output goes to standard error. Their exit code is 3 when the run failed.",
     ]
     for name, kind in shown.items():
-        if kind.__module__ != specs.__name__:
+        if kind.__module__ not in SPEC_MODULES:
             summary = plain(sections(kind.__doc__)[0])
             lines += ["", f"## {name}", "", summary, "", field_table(kind)]
     lines += [

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from cloudmesh.sparknomad.errors import NotFoundError, SpecError
 
-__all__ = ["build_spec", "json_schema", "read_spec", "spec_from_json", "spec_to_dict"]
+__all__ = ["build_spec", "json_schema", "lines_of", "read_spec", "spec_from_json", "spec_to_dict"]
 
 Spec = TypeVar("Spec")
 Location = tuple[int | str, ...]
@@ -212,6 +212,12 @@ def _line_of(node: yaml.Node | None, location: Location) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
+
+
+def lines_of(path: Path, places: Sequence[Location]) -> list[int]:
+    """The lines of places in a YAML file that `read_spec` has read, 1-based."""
+    node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    return [_line_of(node, place) or 1 for place in places]
 
 
 def _children(node: yaml.Node | None) -> list[yaml.Node]:

@@ -26,7 +26,7 @@ from cloudmesh.sparknomad.model import (
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 
-__all__ = ["SCHEMA_VERSION", "Store"]
+__all__ = ["SCHEMA_VERSION", "Store", "as_text"]
 
 _BUSY_SECONDS = 60
 
@@ -53,6 +53,15 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN outputs TEXT NOT NULL DEFAULT '{}'",
     ),
     ("ALTER TABLE runs ADD COLUMN site TEXT NOT NULL DEFAULT ''",),
+    (
+        """CREATE TABLE pipelines (
+            name TEXT PRIMARY KEY, spec TEXT NOT NULL, created REAL NOT NULL)""",
+        """CREATE TABLE pipeline_runs (
+            run TEXT PRIMARY KEY, pipeline TEXT NOT NULL, cluster TEXT NOT NULL,
+            state TEXT NOT NULL, submitted REAL NOT NULL, record TEXT NOT NULL,
+            spec TEXT NOT NULL, plan TEXT NOT NULL)""",
+        "CREATE INDEX pipeline_runs_by_time ON pipeline_runs (submitted DESC)",
+    ),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 
@@ -74,11 +83,12 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._connection() as connection:
+        with self.connection() as connection:
             self._migrate(connection)
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """The file, open for reading."""
         try:
             with contextlib.closing(self._connect()) as connection:
                 yield connection
@@ -96,8 +106,9 @@ class Store:
         return connection
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The file, open for writing: all of it, or nothing."""
+        with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -150,7 +161,7 @@ class Store:
         from cloudmesh.sparknomad.specfile import spec_to_dict
 
         now = time.time()
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 """INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
                 SET provider = excluded.provider, spec = excluded.spec, state = excluded.state,
@@ -167,21 +178,21 @@ class Store:
 
     def find_cluster(self, name: str) -> ClusterRecord | None:
         """A cluster by its name, or ``None``."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             sql = "SELECT * FROM clusters WHERE name = ?"
-            row = connection.execute(sql, (_text(name),)).fetchone()
+            row = connection.execute(sql, (as_text(name),)).fetchone()
         return _cluster(row) if row else None
 
     def clusters(self) -> list[ClusterRecord]:
         """All clusters, by name."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT * FROM clusters ORDER BY name").fetchall()
         return [_cluster(row) for row in rows]
 
     def forget_cluster(self, name: str) -> None:
         """Remove a cluster; its provider must have confirmed that it is gone."""
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM clusters WHERE name = ?", (_text(name),))
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM clusters WHERE name = ?", (as_text(name),))
 
     # jobs
 
@@ -193,7 +204,7 @@ class Store:
         """
         from cloudmesh.sparknomad.specfile import spec_to_dict
 
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute("SELECT 1 FROM jobs WHERE name = ?", (spec.job,)).fetchone()
             connection.execute(
                 """INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
@@ -206,16 +217,16 @@ class Store:
         """A defined job by its name, or ``None``."""
         from cloudmesh.sparknomad.specfile import spec_from_json
 
-        with self._connection() as connection:
+        with self.connection() as connection:
             sql = "SELECT spec FROM jobs WHERE name = ?"
-            row = connection.execute(sql, (_text(name),)).fetchone()
+            row = connection.execute(sql, (as_text(name),)).fetchone()
         return spec_from_json(JobSpec, row["spec"]) if row else None
 
     def jobs(self) -> list[JobSpec]:
         """All defined jobs, by name."""
         from cloudmesh.sparknomad.specfile import spec_from_json
 
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT spec FROM jobs ORDER BY name").fetchall()
         return [spec_from_json(JobSpec, row["spec"]) for row in rows]
 
@@ -225,9 +236,9 @@ class Store:
         Raises:
             NotFoundError: if there is no such job.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             sql = "DELETE FROM jobs WHERE name = ?"
-            if not connection.execute(sql, (_text(name),)).rowcount:
+            if not connection.execute(sql, (as_text(name),)).rowcount:
                 raise NotFoundError(
                     f"There is no job {name!r}.",
                     hint="`cms sparknomad job list` lists the defined jobs.",
@@ -242,7 +253,7 @@ class Store:
             ConflictError: if its id is taken.
         """
         try:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 connection.execute(
                     f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
@@ -252,7 +263,7 @@ class Store:
                         record.state.value,
                         record.submitted,
                         json.dumps(dict(record.parameters)),
-                        _text(record.reason),
+                        as_text(record.reason),
                         record.exit_code,
                         record.started,
                         record.finished,
@@ -283,14 +294,14 @@ class Store:
             return record
         terminal = [state.value for state in RunState if state.is_terminal]
         marks = ",".join("?" * len(terminal))
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             changed = connection.execute(
                 f"""UPDATE runs SET state = ?, reason = ?, exit_code = ?, started = ?,
                 finished = ?, attempts = ?, report = ?
                 WHERE run = ? AND state NOT IN ({marks})""",
                 (
                     updated.state.value,
-                    _text(updated.reason),
+                    as_text(updated.reason),
                     updated.exit_code,
                     updated.started,
                     updated.finished,
@@ -308,8 +319,8 @@ class Store:
         Raises:
             NotFoundError: if there is no such run.
         """
-        with self._connection() as connection:
-            row = connection.execute("SELECT * FROM runs WHERE run = ?", (_text(run),)).fetchone()
+        with self.connection() as connection:
+            row = connection.execute("SELECT * FROM runs WHERE run = ?", (as_text(run),)).fetchone()
         if row is None:
             raise NotFoundError(
                 f"There is no run {run!r}.", hint="`cms sparknomad job runs` lists the runs."
@@ -337,12 +348,12 @@ class Store:
         for column, value in (("job", job), ("cluster", cluster)):
             if value is not None:
                 where.append(f"{column} = ?")
-                values.append(_text(value))
+                values.append(as_text(value))
         if states:
             where.append(f"state IN ({','.join('?' * len(states))})")
             values += [state.value for state in states]
         clause = f"WHERE {' AND '.join(where)}" if where else ""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute(
                 f"SELECT * FROM runs {clause} ORDER BY submitted DESC LIMIT ?",
                 (*values, -1 if limit is None else limit),
@@ -350,7 +361,7 @@ class Store:
         return [_run(row) for row in rows]
 
 
-def _text(value: str) -> str:
+def as_text(value: str) -> str:
     """What SQLite takes: bytes of a command line that are no UTF-8 are escaped."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 

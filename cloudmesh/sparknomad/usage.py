@@ -62,6 +62,20 @@ Usage:
   sparknomad job wait RUN [--timeout=DURATION] [options]
   sparknomad job cancel RUN [options]
   sparknomad job report RUN [options]
+  sparknomad pipeline define SPEC [options]
+  sparknomad pipeline list [options]
+  sparknomad pipeline show PIPELINE [options]
+  sparknomad pipeline remove PIPELINE [options]
+  sparknomad pipeline run PIPELINE [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE]
+                          [--detach] [options]
+  sparknomad pipeline runs [--pipeline=NAME] [--limit=N] [options]
+  sparknomad pipeline status RUN [options]
+  sparknomad pipeline wait RUN [--timeout=DURATION] [options]
+  sparknomad pipeline logs RUN [options]
+  sparknomad pipeline cancel RUN [options]
+  sparknomad pipeline resume RUN [--detach] [options]
+  sparknomad pipeline graph PIPELINE [--form=FORM] [options]
+  sparknomad pipeline report RUN [options]
   sparknomad storage profile add NAME --url=URL [--kind=KIND] [--endpoint=URL] [--region=REGION]
                                  [--ca=FILE] [--site=SITE] [--credentials=SOURCE]
                                  [--set=ASSIGNMENT]... [--secrets-in-plain-text] [--replace]
@@ -133,6 +147,16 @@ Jobs (JOB is a defined job's name, a job file, or a program .py or .jar):
   logs              Print a run's output: standard output and standard error apart.
   wait, cancel      Wait until a run has ended; end it.
   report            Show what a run did: time, bytes, records, tasks.
+
+Pipelines (jobs in order; PIPELINE is a defined one's name or a file, for `graph` also a run):
+  define, list      Remember a pipeline's file under its name; show what is defined.
+  show, remove      Show a pipeline; forget it.
+  run               Run a pipeline in the cluster, and show its steps; exit code 3 if it failed.
+  runs, status      Show the history of its runs; show one with its steps.
+  wait, cancel      Wait until a run has ended; end it and the runs of its steps.
+  resume            Run again what failed, and what depends on it.
+  logs, report      Show what was done when; show what each step took, read and wrote.
+  graph             Draw it, with the states of a run's steps.
 
 Storage (URL is PROFILE:path, a plain URL such as s3://bucket/path, or a path of this machine):
   profile add       Name a place in a cloud, and say where its credentials come from.
@@ -209,6 +233,8 @@ Options:
   --variant=VARIANT     slim (default), or full with ML, GraphX, Hive, RocksDB, K8s and YARN.
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
   --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
+  --pipeline=NAME       Only runs of this pipeline.
+  --form=FORM           Of a graph: mermaid (default) or svg.
   --site=SITE           Of the cluster (default: that of the largest input, or the next best);
                         the one that a profile's storage is near.
   --detach              Print the run's id and return at once.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.operations import HostOperations
+from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission
 from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.configuration import Configuration
@@ -26,6 +27,7 @@ from cloudmesh.sparknomad.errors import (
     SpecError,
     WaitTimeoutError,
 )
+from cloudmesh.sparknomad.incluster.pipeline import PipelineState
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
@@ -280,6 +282,38 @@ class ClusterProvider(Shareable, ABC):
         self._exists(cluster)
         return self._sites(cluster)
 
+    def pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        """Send a pipeline; it is run in the cluster. Sent again, nothing happens.
+
+        Raises:
+            InputError: if one of its runs could never start.
+            UnreachableError: if the cluster does not answer.
+        """
+        self._exists(spec.cluster)
+        for step in pipeline.steps:
+            for submission in step.submissions:
+                self._check_fit(spec, submission)
+        self._pipeline_submit(spec, pipeline)
+
+    def pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
+        """Where a pipeline's run stands; ``None`` before it has begun.
+
+        Raises:
+            NotFoundError: if the cluster does not know it.
+        """
+        self._exists(cluster)
+        return self._pipeline_state(cluster, run)
+
+    def pipeline_logs(self, cluster: str, run: str) -> bytes:
+        """The last lines of what runs a pipeline, not of its steps' programs."""
+        self._exists(cluster)
+        return self._pipeline_logs(cluster, run)
+
+    def pipeline_cancel(self, cluster: str, run: str) -> None:
+        """Let nothing more of a pipeline begin, and end what runs."""
+        self._exists(cluster)
+        self._pipeline_cancel(cluster, run)
+
     def hosts(self, cluster: str) -> HostOperations | None:
         """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
         return None
@@ -294,6 +328,21 @@ class ClusterProvider(Shareable, ABC):
 
     def _sites(self, cluster: str) -> Sequence[SiteStatus]:
         return ()
+
+    def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        raise self._no_pipelines()
+
+    def _pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
+        raise self._no_pipelines()
+
+    def _pipeline_logs(self, cluster: str, run: str) -> bytes:
+        raise self._no_pipelines()
+
+    def _pipeline_cancel(self, cluster: str, run: str) -> None:
+        raise self._no_pipelines()
+
+    def _no_pipelines(self) -> InputError:
+        return InputError(f"Provider {self.name!r} does not run pipelines.")
 
     @abstractmethod
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]: ...
@@ -427,6 +476,10 @@ class ClusterProvider(Shareable, ABC):
                 f"job {submission.job.job!r}: " + "; ".join(problems),
                 hint="Ask for less, or deploy workers with more --cores or --memory.",
             )
+
+    @staticmethod
+    def _unknown_pipeline(run: str) -> NotFoundError:
+        return NotFoundError(f"The cluster does not know a run {run!r} of a pipeline.")
 
     @staticmethod
     def _unknown_run(cluster: str, run: str) -> NotFoundError:

@@ -11,6 +11,7 @@ from cloudmesh.sparknomad.commands import (
     job_commands,
     machine_commands,
     operating_commands,
+    pipeline_commands,
     sharing_commands,
     storage_commands,
 )
@@ -27,6 +28,7 @@ _GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     },
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
+    "pipeline": pipeline_commands.VERBS,
     "storage": storage_commands.VERBS,
     "compute": compute_commands.VERBS,
 }

@@ -117,7 +117,7 @@ def ask_nomad(address: str, private: Path, path: str) -> Any:
         connection.close()
 
 
-def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) -> None:
+def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Send Nomad something from a task.
 
     Args:
@@ -125,6 +125,9 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
         private: the task's directory of secrets.
         path: of the request.
         body: its JSON.
+
+    Returns:
+        What Nomad answers.
 
     Raises:
         OSError: if Nomad refuses.
@@ -136,6 +139,8 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
         content = answer.read()
         if answer.status != 200:
             raise OSError(f"{path}: {answer.status} {content[:200].decode(errors='replace')}")
+        told = json.loads(content or b"{}")
+        return told if isinstance(told, dict) else {}
     finally:
         connection.close()
 

@@ -211,7 +211,8 @@ class ClusterVerbs(ComputeVerbs):
             memory=executors.memory,
             forced=site or "",
         )
-        self.say(f"site {choice.site}: {choice.reason}")
+        if not site:
+            self.say(f"site {choice.site}: {choice.reason}")
         return choice
 
     def _wake(self, spec: ClusterSpec) -> None:

@@ -36,7 +36,7 @@ from cloudmesh.sparknomad.verbs.clusters import ClusterVerbs
 from cloudmesh.sparknomad.verbs.storage import StorageVerbs
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
-__all__ = ["JobVerbs"]
+__all__ = ["JobVerbs", "storable"]
 
 _CANCEL_SECONDS = 60.0
 
@@ -220,7 +220,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             cluster=target.cluster,
             state=RunState.PENDING,
             submitted=time.time(),
-            parameters=_storable(parameters),
+            parameters=storable(parameters),
             outputs=outputs or {},
             site=submission.site,
         )
@@ -336,7 +336,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         return self.store.update_run(record, status)
 
 
-def _storable(bound: Mapping[str, Any]) -> dict[str, Any]:
+def storable(bound: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters for the history: long values are cut, the run itself gets them whole."""
     return {
         name: value if len(str(value)) <= 1000 else str(value)[:997] + "..."

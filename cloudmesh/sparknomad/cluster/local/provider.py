@@ -10,9 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
+from cloudmesh.sparknomad.cluster.definition import Definition, build_definition, run_document
 from cloudmesh.sparknomad.cluster.local import daemons
 from cloudmesh.sparknomad.cluster.local.daemons import HOST, LocalCluster
+from cloudmesh.sparknomad.cluster.local.pipelining import (
+    Pipelining,
+    driver_command,
+    driver_environment,
+)
 from cloudmesh.sparknomad.cluster.local.watching import (
     LOG_BLOCK,
     driver_of,
@@ -22,10 +27,9 @@ from cloudmesh.sparknomad.cluster.local.watching import (
     registered_workers,
 )
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
-from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import ClusterError
-from cloudmesh.sparknomad.incluster import driver as driver_module
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
+from cloudmesh.sparknomad.incluster.pipeline_run import HELD
 from cloudmesh.sparknomad.incluster.run_private import CREDENTIALS
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
@@ -57,7 +61,7 @@ __all__ = ["LocalProvider"]
 _GRACE_SECONDS = 15
 
 
-class LocalProvider(ClusterProvider):
+class LocalProvider(Pipelining):
     """Spark standalone on this machine, embedded: no Docker, no Nomad, no root."""
 
     name: ClassVar[str] = "local"
@@ -191,6 +195,7 @@ class LocalProvider(ClusterProvider):
     def _destroy(self, name: str, deadline: Deadline) -> None:
         directory = self._directory(name)
         cluster = LocalCluster.read(directory)
+        self._end_pipelines(name)
         for run in self._run_directories(name):
             process = driver_of(run)
             if process and process.alive:
@@ -244,19 +249,36 @@ class LocalProvider(ClusterProvider):
     def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
         directory = self._directory(spec.cluster)
         cluster = self._read(spec.cluster)
-        definition = build_definition(submission.job)
-        for artifact in definition.artifacts:
-            self._keep_artifact(directory / "artifacts" / artifact.sha256, artifact.path)
+        definition = self._keep_artifacts(directory, submission)
         run = directory / "runs" / submission.run
         run.mkdir(parents=True, exist_ok=True)
         with exclusive(run / ".lock", f"run {submission.run!r}"):
             if not (run / "run.json").exists():
                 self._write_run(run, directory, cluster, submission, definition.document)
+            (run / HELD).unlink(missing_ok=True)
             if (run / "process.json").exists():
                 return self._run_status(spec.cluster, submission.run)
             # Two drivers of one run exclude one another by a lock of their own.
             self._start_driver(run, cluster)
         return RunStatus(submission.run, RunState.PENDING)
+
+    def _prepare_run(self, name: str, submission: Submission) -> Path:
+        """Write all that a run's driver needs; it is sent by a pipeline."""
+        directory, cluster = self._directory(name), self._read(name)
+        definition = self._keep_artifacts(directory, submission)
+        run = directory / "runs" / submission.run
+        run.mkdir(parents=True, exist_ok=True)
+        with exclusive(run / ".lock", f"run {submission.run!r}"):
+            if not (run / "run.json").exists():
+                (run / HELD).touch()
+                self._write_run(run, directory, cluster, submission, definition.document)
+        return run
+
+    def _keep_artifacts(self, directory: Path, submission: Submission) -> Definition:
+        definition = build_definition(submission.job)
+        for artifact in definition.artifacts:
+            self._keep_artifact(directory / "artifacts" / artifact.sha256, artifact.path)
+        return definition
 
     @staticmethod
     def _keep_artifact(target: Path, source: Path) -> None:
@@ -312,11 +334,10 @@ class LocalProvider(ClusterProvider):
 
     @staticmethod
     def _start_driver(run: Path, cluster: LocalCluster) -> None:
-        kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "TMPDIR")
         process = spawn_detached(
-            [cluster.runtime["python"], "-I", str(Path(driver_module.__file__)), str(run)],
+            driver_command(cluster, run),
             log=Path(os.devnull),
-            environment={key: os.environ[key] for key in kept if key in os.environ},
+            environment=driver_environment(),
             directory=run,
         )
         write_private(
@@ -336,7 +357,7 @@ class LocalProvider(ClusterProvider):
         if status.state.is_terminal or alive:
             return status
         recently = time.time() - (directory / "run.json").stat().st_mtime < 5
-        if process is None and recently:
+        if process is None and (recently or (directory / HELD).exists()):
             return status
         if (directory / "cancelled").exists():
             return RunStatus(run, RunState.CANCELLED, "cancelled", finished=time.time())

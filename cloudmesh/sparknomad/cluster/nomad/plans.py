@@ -26,6 +26,7 @@ __all__ = [
     "cluster_jobs",
     "hcl_variables",
     "job_id",
+    "pipeline_job",
     "run_job",
     "run_meta",
     "run_variables",
@@ -165,6 +166,12 @@ def _site_jobs(
         return jobs
     plain = {key: value for key, value in shared.items() if key != "conf"}
     return [_load("gateway", plain), *jobs]
+
+
+def pipeline_job(cluster: NomadCluster, spark: str, site: str = "") -> NomadJob:
+    """The parameterized job whose dispatches run pipelines."""
+    shared = _shared(cluster, spark, cluster.part(site).name)
+    return _load("pipeline", {key: value for key, value in shared.items() if key != "conf"})
 
 
 def job_id(name: str, definition: Definition, cluster: NomadCluster, part: SiteRecord) -> str:

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from cloudmesh.sparknomad.cluster.definition import Definition, build_definition, run_document
+from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
 from cloudmesh.sparknomad.cluster.nomad import (
     agent,
     binary,
     services,
     shared_runs,
-    uploads,
-    vault,
 )
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
@@ -28,7 +26,6 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     cluster_jobs,
     hcl_variables,
     run_job,
-    run_meta,
 )
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.roles import SCALER_POLICY, SCALER_RULES, forbidden
@@ -292,42 +289,20 @@ class NomadProvider(Sharing):
         if cluster.role == "reader":
             raise forbidden(spec.cluster, cluster.role, "run jobs")
         nomad = self._runs_nomad(spec.cluster)
-        definition = build_definition(submission.job)
         shared = shared_runs.find_job(nomad, submission) if cluster.role else ""
-        hdfs = Access(nomad, submission.site).hdfs()
         try:
-            uploads.bring(hdfs, definition, submission)
-            own = definition if shared else None
-            payload = uploads.payload(hdfs, self._directory(spec.cluster), submission, own)
+            parent, payload, meta = self._dispatchable(nomad, spec.cluster, submission, shared)
         except WebHdfsError as error:
             raise UnreachableError(
                 f"The program could not be brought into the cluster: {error}",
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
-        parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
-        meta = run_meta(submission)
-        if submission.storage.secrets:
-            meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
         child = nomad.dispatch(parent, payload, meta, submission.run)
         note = self._run_file(spec.cluster, submission.run)
         note.parent.mkdir(exist_ok=True)
         document = {"child": child, "credentials": meta.get("credentials", "")}
         write_private(note, json.dumps(document))
         return RunStatus(submission.run, RunState.PENDING)
-
-    def _ensure_job(
-        self, nomad: Nomad, cluster: NomadCluster, definition: Definition, site: str
-    ) -> str:
-        """Register the job of a definition, unless it is there; its id."""
-        job = run_job(cluster, cluster.spark, definition, site)
-        parent = str(job.variables["job"])
-        try:
-            registered = not nomad.job(parent).get("Stop")
-        except NotThereError:
-            registered = False
-        if not registered:
-            self._register(nomad, job)
-        return parent
 
     def _child(self, cluster: str, run: str, nomad: Nomad) -> str:
         """The dispatched job of a run, by our note or by asking Nomad for its mark."""

@@ -18,6 +18,8 @@ from cloudmesh.sparknomad.specs import ROLES
 __all__ = [
     "CLUSTER_NAMESPACE",
     "ROLES",
+    "PIPELINE_POLICY",
+    "PIPELINE_RULES",
     "RUN_POLICY",
     "SCALER_POLICY",
     "SCALER_RULES",
@@ -34,6 +36,14 @@ CLUSTER_NAMESPACE = "default"
 
 RUN_POLICY = "sparknomad-runs-"
 """The beginning of the names of policies that tasks of runs have."""
+
+PIPELINE_POLICY = "sparknomad-"
+
+PIPELINE_RULES = (
+    'namespace "default" { capabilities = '
+    '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"] }\n'
+)
+"""What the task may do that runs a pipeline: dispatch, read, and end what it has sent."""
 
 SCALER_POLICY = "sparknomad-scaler"
 

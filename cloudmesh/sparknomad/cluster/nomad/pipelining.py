@@ -1,0 +1,162 @@
+"""Pipelines in a Nomad cluster: a dispatched job that dispatches the runs of the steps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from cloudmesh.sparknomad.cluster.definition import Definition, build_definition
+from cloudmesh.sparknomad.cluster.nomad import uploads, vault
+from cloudmesh.sparknomad.cluster.nomad.access import Access
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.plans import hcl_variables, pipeline_job, run_job, run_meta
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.recorded import Recorded
+from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, PIPELINE_RULES, forbidden
+from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
+from cloudmesh.sparknomad.errors import UnreachableError
+from cloudmesh.sparknomad.incluster.pipeline import PipelineState
+from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
+from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.specs import ClusterSpec
+
+__all__ = ["Pipelining"]
+
+_PLANS = "/sparknomad/pipelines"
+_STATE = "alloc/data/pipeline"
+_ENDED = ("complete", "failed", "lost")
+
+
+class Pipelining(Recorded):
+    """The part of the provider that runs pipelines."""
+
+    def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        cluster = self._read(spec.cluster)
+        if cluster.role:
+            raise forbidden(spec.cluster, cluster.role, "run pipelines")
+        nomad = self._runs_nomad(spec.cluster)
+        job = pipeline_job(cluster, cluster.spark, pipeline.site)
+        nomad.put_policy(PIPELINE_POLICY + job.id, PIPELINE_RULES, job.id)
+        nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
+        try:
+            plan = plan_of(pipeline, lambda each: self._prepared(nomad, spec.cluster, each))
+            text = json.dumps(asdict(plan)).encode()
+            name = f"{pipeline.run}/{hashlib.sha256(pipeline.mark.encode()).hexdigest()[:16]}.json"
+            Access(nomad, pipeline.site).hdfs().write(f"{_PLANS}/{name}", text)
+        except WebHdfsError as error:
+            raise UnreachableError(
+                f"The pipeline could not be brought into the cluster: {error}",
+                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
+            ) from error
+        asked = json.dumps({"plan": name}).encode()
+        nomad.dispatch(job.id, asked, {"pipeline": pipeline.run}, f"{pipeline.run}{pipeline.mark}")
+
+    def _prepared(self, nomad: Nomad, name: str, submission: Submission) -> Mapping[str, Any]:
+        """Bring what a run needs, and tell how it is dispatched."""
+        parent, payload, meta = self._dispatchable(nomad, name, submission)
+        return {"job": parent, "payload": base64.b64encode(payload).decode(), "meta": meta}
+
+    def _dispatchable(
+        self, nomad: Nomad, name: str, submission: Submission, shared: str = ""
+    ) -> tuple[str, bytes, dict[str, str]]:
+        """Bring what a run needs into the cluster.
+
+        Args:
+            nomad: a client.
+            name: of the cluster.
+            submission: the run.
+            shared: the job that brings its own definition, for who may not register others.
+
+        Returns:
+            The job of which the run is a dispatch, its payload and its metadata.
+        """
+        cluster = self._read(name)
+        definition = build_definition(submission.job)
+        hdfs = Access(nomad, submission.site).hdfs()
+        uploads.bring(hdfs, definition, submission)
+        own = definition if shared else None
+        payload = uploads.payload(hdfs, self._directory(name), submission, own)
+        parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
+        meta = run_meta(submission)
+        if submission.storage.secrets:
+            meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
+        return parent, payload, meta
+
+    @staticmethod
+    def _ensure_job(nomad: Nomad, cluster: NomadCluster, definition: Definition, site: str) -> str:
+        """Register the job of a definition, unless it is there; its id."""
+        job = run_job(cluster, cluster.spark, definition, site)
+        parent = str(job.variables["job"])
+        try:
+            registered = not nomad.job(parent).get("Stop")
+        except NotThereError:
+            registered = False
+        if not registered:
+            nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
+        return parent
+
+    def _dispatches(self, nomad: Nomad, run: str) -> list[dict[str, Any]]:
+        """The dispatched jobs of a pipeline's run, the last one first."""
+        found = [
+            job
+            for job in nomad.jobs("pipeline")
+            if job.get("ParentID") and (job.get("Meta") or {}).get("pipeline") == run
+        ]
+        if not found:
+            raise self._unknown_pipeline(run)
+        return sorted(found, key=lambda job: -int(job["SubmitTime"]))
+
+    def _pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
+        nomad = self._runs_nomad(cluster)
+        latest = self._dispatches(nomad, run)[0]
+        for allocation in nomad.allocations(latest["ID"]):
+            document = nomad.read_json(allocation["ID"], _STATE, "state.json")
+            if document:
+                return _judged(PipelineState.read(document), latest)
+        return None
+
+    def _pipeline_logs(self, cluster: str, run: str) -> bytes:
+        nomad = self._runs_nomad(cluster)
+        latest = self._dispatches(nomad, run)[0]
+        told = b""
+        for allocation in reversed(nomad.allocations(latest["ID"])):
+            told += nomad.task_log(allocation["ID"], "pipeline", "stdout")
+        return told
+
+    def _pipeline_cancel(self, cluster: str, run: str) -> None:
+        """Stop what sends runs, then the runs: their credentials go with them."""
+        nomad = self._runs_nomad(cluster)
+        state = self._pipeline_state(cluster, run)
+        for job in self._dispatches(nomad, run):
+            if job["Status"] != "dead":
+                nomad.stop(job["ID"])
+        state = self._pipeline_state(cluster, run) or state
+        sent = {each for step in (state.steps if state else ()) for each in step.runs}
+        for job in nomad.jobs("run-"):
+            mine = job.get("ParentID") and (job.get("Meta") or {}).get("run") in sent
+            if mine and job["Status"] != "dead":
+                nomad.stop(job["ID"])
+
+
+def _judged(state: PipelineState, job: Mapping[str, Any]) -> PipelineState:
+    """A state that nobody changes any more, because what runs the pipeline has been ended."""
+    if state.state != "running" or job["Status"] != "dead":
+        return state
+    now = time.time()
+    steps = tuple(
+        replace(
+            step,
+            state={"running": "cancelled", "waiting": "skipped"}.get(step.state, step.state),
+            finished=step.finished or now,
+        )
+        for step in state.steps
+    )
+    if job.get("Stop"):
+        return replace(state, state="cancelled", reason="cancelled", steps=steps, finished=now)
+    reason = "what runs the pipeline was started anew too often; see `pipeline logs`"
+    return replace(state, state="failed", reason=reason, steps=steps, finished=now)

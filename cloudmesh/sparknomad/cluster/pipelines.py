@@ -1,0 +1,75 @@
+"""A pipeline's run as a provider gets it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloudmesh.sparknomad.incluster.pipeline import Attempt, Plan, PlannedStep
+from cloudmesh.sparknomad.model import Submission
+
+__all__ = ["PipelineStep", "PipelineSubmission", "plan_of"]
+
+
+@dataclass(frozen=True)
+class PipelineStep:
+    """A step that is ready to be sent.
+
+    Attributes:
+        name: of the step.
+        needs: the steps that have to end first.
+        when: on which of their outcomes: ``succeeded``, ``failed`` or ``always``.
+        submissions: its run, and those that replace it when it fails.
+        done: the run that has succeeded before, or empty.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    when: str
+    submissions: tuple[Submission, ...] = ()
+    done: str = ""
+
+
+@dataclass(frozen=True)
+class PipelineSubmission:
+    """One run of a pipeline, ready to be sent.
+
+    Attributes:
+        run: its id.
+        mark: tells this time of sending it from others: a resumed one is sent again.
+        steps: each after those that it needs.
+        concurrency: how many run at a time at most.
+        timeout: seconds after which what still runs is ended; ``None`` for never.
+        site: where the pipeline itself is run, or empty.
+    """
+
+    run: str
+    mark: str
+    steps: tuple[PipelineStep, ...]
+    concurrency: int
+    timeout: float | None = None
+    site: str = ""
+
+
+def plan_of(
+    submission: PipelineSubmission, prepare: Callable[[Submission], Mapping[str, Any]]
+) -> Plan:
+    """What the engine reads.
+
+    Args:
+        submission: the pipeline's run.
+        prepare: brings what a run needs, and tells how it is sent.
+    """
+    steps = tuple(
+        PlannedStep(
+            step.name,
+            step.needs,
+            step.when,
+            tuple(Attempt(each.run, prepare(each)) for each in step.submissions),
+            step.done,
+        )
+        for step in submission.steps
+    )
+    return Plan(submission.run, steps, submission.concurrency, submission.timeout, time.time())

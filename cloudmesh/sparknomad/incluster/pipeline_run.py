@@ -1,0 +1,312 @@
+"""Runs a pipeline where it was sent: as a task of Nomad, or beside an embedded cluster.
+
+Called as ``pipeline_run.py DIRECTORY``, with ``plan.json`` in the directory, for an embedded
+cluster; without an argument as the task of a dispatched Nomad job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+if TYPE_CHECKING or __package__:
+    from cloudmesh.sparknomad.incluster import pipeline, run_private, webhdfs
+else:
+    import pipeline
+    import run_private
+    import webhdfs
+
+__all__ = ["HELD", "LocalBackend", "NomadBackend", "main"]
+
+HELD = "held"
+"""A file in the directory of a run that is prepared, but not sent."""
+
+_PLANS = "/sparknomad/pipelines"
+_ENDED = ("complete", "failed", "lost", "unknown")
+_PATIENCE_SECONDS = 120.0
+
+
+def _seen(outcome: Mapping[str, Any]) -> pipeline.Seen:
+    return pipeline.Seen(
+        str(outcome["state"]),
+        str(outcome.get("reason") or ""),
+        outcome.get("started"),
+        outcome.get("finished"),
+    )
+
+
+@dataclass
+class NomadBackend:
+    """Dispatches runs as Nomad jobs, with a token that may dispatch, read and signal.
+
+    Attributes:
+        address: of Nomad's API, where there is no socket.
+        secrets: the task's directory of secrets, with its token.
+    """
+
+    address: str
+    secrets: Path
+    _children: dict[str, str] = field(default_factory=dict)
+
+    def _ask(self, path: str) -> Any:
+        return run_private.ask_nomad(self.address, self.secrets, path)
+
+    def send(self, attempt: pipeline.Attempt) -> None:
+        """See `pipeline.Backend`; Nomad itself keeps a token from being dispatched twice."""
+        job = quote(str(attempt.send["job"]), safe="")
+        path = f"/v1/job/{job}/dispatch?idempotency_token={quote(attempt.run)}"
+        body = {"Payload": attempt.send["payload"], "Meta": attempt.send["meta"]}
+        told = run_private.tell_nomad(self.address, self.secrets, path, body)
+        if told.get("DispatchedJobID"):
+            self._children[attempt.run] = told["DispatchedJobID"]
+
+    def look(self, runs: Sequence[str]) -> dict[str, pipeline.Seen | None]:
+        """See `pipeline.Backend`."""
+        if any(run not in self._children for run in runs):
+            self._find(set(runs))
+        return {run: self._look(run) for run in runs}
+
+    def _find(self, runs: set[str]) -> None:
+        wanted = quote('ParentID != ""')
+        listed = self._ask(f"/v1/jobs?prefix=run-&meta=true&filter={wanted}")
+        if listed is None:
+            raise OSError("Nomad does not list its jobs")
+        for job in listed:
+            run = (job.get("Meta") or {}).get("run")
+            if run in runs:
+                self._children[run] = job["ID"]
+
+    def _look(self, run: str) -> pipeline.Seen | None:
+        child = self._children.get(run)
+        if child is None:
+            return None
+        name = quote(child, safe="")
+        found = self._ask(f"/v1/job/{name}/allocations")
+        if found is None:
+            raise OSError(f"Nomad does not tell of {child}")
+        if not found:
+            job = self._ask(f"/v1/job/{name}") or {}
+            return pipeline.Seen("cancelled", "cancelled") if job.get("Stop") else _PENDING
+        latest = max(found, key=lambda each: int(each["CreateIndex"]))
+        outcome = self._outcome(latest["ID"])
+        if outcome and _seen(outcome).ended:
+            return _seen(outcome)
+        if latest["ClientStatus"] in _ENDED:
+            return self._ended(name, latest)
+        return _seen(outcome) if outcome else _PENDING
+
+    def _ended(self, name: str, allocation: Mapping[str, Any]) -> pipeline.Seen:
+        """A run whose driver ended without saying how."""
+        if allocation["ClientStatus"] in ("lost", "unknown"):
+            return pipeline.Seen("lost", "the host that ran the driver was lost")
+        job = self._ask(f"/v1/job/{name}") or {}
+        if job.get("Stop") or allocation.get("DesiredStatus") == "stop":
+            return pipeline.Seen("cancelled", "cancelled")
+        reason = allocation.get("ClientDescription") or "the driver ended without a reason"
+        return pipeline.Seen("failed", str(reason))
+
+    def _outcome(self, allocation: str) -> dict[str, Any] | None:
+        place = quote("alloc/data/run/outcome.json")
+        try:
+            told = self._ask(f"/v1/client/fs/cat/{allocation}?path={place}")
+        except ValueError:  # it is not there yet: Nomad answers a text
+            return None
+        return told if isinstance(told, dict) and told.get("state") else None
+
+    def cancel(self, run: str) -> None:
+        """See `pipeline.Backend`: the driver ends its program when it is told to."""
+        child = self._children.get(run)
+        found = self._ask(f"/v1/job/{quote(child, safe='')}/allocations") if child else None
+        for allocation in found or ():
+            if allocation["ClientStatus"] == "running":
+                path = f"/v1/client/allocation/{allocation['ID']}/signal"
+                run_private.tell_nomad(self.address, self.secrets, path, {"Signal": "SIGTERM"})
+
+
+_PENDING = pipeline.Seen("pending")
+
+
+@dataclass
+class LocalBackend:
+    """Starts the drivers of prepared runs as processes of this machine.
+
+    An attempt tells the directory of its run, the command of its driver and its environment.
+    """
+
+    _directories: dict[str, Path] = field(default_factory=dict)
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def know(self, plan: pipeline.Plan) -> LocalBackend:
+        """Learn where the runs of a plan are."""
+        for step in plan.steps:
+            for attempt in step.attempts:
+                self._directories[attempt.run] = Path(attempt.send["directory"])
+        return self
+
+    def send(self, attempt: pipeline.Attempt) -> None:
+        """See `pipeline.Backend`; the driver holds a lock, so that a second one ends at once."""
+        directory = self._directories[attempt.run]
+        with (directory / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (directory / "process.json").exists():
+                return
+            process = subprocess.Popen(
+                attempt.send["command"],
+                env=attempt.send["environment"],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self._children[attempt.run] = process
+            _write(directory / "process.json", {"pid": process.pid, "created": _created(process)})
+            (directory / HELD).unlink(missing_ok=True)
+
+    def look(self, runs: Sequence[str]) -> dict[str, pipeline.Seen | None]:
+        """See `pipeline.Backend`."""
+        return {run: self._look(run) for run in runs}
+
+    def _look(self, run: str) -> pipeline.Seen | None:
+        directory = self._directories[run]
+        process = _read(directory / "process.json")
+        if process is None:
+            return None
+        if run in self._children:
+            self._children[run].poll()  # so that no zombie is left
+        # The order matters: a driver that ends between the two has written its outcome.
+        alive = _is_alive(process)
+        outcome = _read(directory / "outcome.json")
+        seen = _seen(outcome) if outcome else _PENDING
+        if seen.ended or alive:
+            return seen
+        if (directory / "cancelled").exists():
+            return pipeline.Seen("cancelled", "cancelled")
+        return pipeline.Seen("lost", "the driver's process was killed")
+
+    def cancel(self, run: str) -> None:
+        """See `pipeline.Backend`."""
+        directory = self._directories[run]
+        (directory / "cancelled").touch()
+        process = _read(directory / "process.json")
+        if process and _is_alive(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process["pid"]), signal.SIGTERM)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(document), "utf-8")
+    partial.chmod(0o600)
+    partial.replace(path)
+
+
+def _created(process: subprocess.Popen[bytes]) -> float:
+    return _start_time(process.pid) or time.time()
+
+
+def _start_time(pid: int) -> float:
+    """When a process was started, in seconds since the epoch; 0 if it is none, or has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8")
+        boot = next(
+            line for line in Path("/proc/stat").read_text("utf-8").splitlines()
+            if line.startswith("btime ")
+        )  # fmt: skip
+    except (OSError, StopIteration):
+        return 0.0
+    fields = text.rpartition(")")[2].split()  # proc(5): the third field is the first of these
+    if fields[0] in ("Z", "X"):
+        return 0.0
+    return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_alive(process: Mapping[str, Any]) -> bool:
+    started = _start_time(int(process["pid"]))
+    return bool(started) and abs(started - float(process["created"])) < 2.0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _run(plan: pipeline.Plan, backend: pipeline.Backend, place: Path, stop: threading.Event) -> int:
+    told: dict[str, str] = {}
+
+    def save(state: pipeline.PipelineState) -> None:
+        pipeline.write_state(place, state)
+        for step in state.steps:
+            if told.get(step.name) != step.state:
+                told[step.name] = step.state
+                _say(f"step {step.name}: {step.state} {step.reason}".rstrip())
+
+    engine = pipeline.Engine(plan, backend, save, stopping=stop.is_set, say=_say)
+    ended = engine.run()
+    _say(f"pipeline {plan.run}: {ended.state} {ended.reason}".rstrip())
+    return 0
+
+
+def _local(directory: Path) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    with (directory / ".engine.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            _say("another process runs this pipeline already")
+            return 0
+        plan = pipeline.Plan.read(json.loads((directory / "plan.json").read_text("utf-8")))
+        return _run(plan, LocalBackend().know(plan), directory / "state.json", stop)
+
+
+def _task() -> int:
+    """The task of a dispatched job: its plan lies in the cluster's HDFS.
+
+    It just ends when it is told to, as when its host is drained: another one goes on. Who cancels
+    the pipeline ends its runs.
+    """
+    local = Path(os.environ["NOMAD_TASK_DIR"])
+    asked = json.loads((local / "run.json").read_text("utf-8"))
+    services = json.loads((local / "services.json").read_text("utf-8"))
+    place = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "pipeline"
+    place.mkdir(parents=True, exist_ok=True)
+    hdfs = webhdfs.WebHdfs(services["hdfs_http"], patience=_PATIENCE_SECONDS)
+    content = hdfs.read(f"{_PLANS}/{asked['plan']}")
+    if content is None:
+        _say(f"the plan {asked['plan']} is not there any more")
+        return 1
+    plan = pipeline.Plan.read(json.loads(content))
+    backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
+    return _run(plan, backend, place / "state.json", threading.Event())
+
+
+def main(argv: list[str]) -> int:
+    """Entry point; see the module's docstring."""
+    return _local(Path(argv[0]).resolve()) if argv else _task()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Pipelines: jobs in order."""

@@ -1,0 +1,392 @@
+"""The verbs about pipelines and their runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudmesh.sparknomad.cluster.pipelines import PipelineStep, PipelineSubmission
+from cloudmesh.sparknomad.cluster.provider import ClusterProvider
+from cloudmesh.sparknomad.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnreachableError,
+)
+from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState
+from cloudmesh.sparknomad.job.jobs import new_run_id
+from cloudmesh.sparknomad.model import RunRecord, RunState, Submission
+from cloudmesh.sparknomad.pipeline import drawing
+from cloudmesh.sparknomad.pipeline.graph import Step, bind_pipeline, expand, order
+from cloudmesh.sparknomad.pipeline.pipelines import job_finder, read_pipeline, refuse_wrong
+from cloudmesh.sparknomad.specs import ClusterSpec, Stage
+from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore, RunOfStep
+from cloudmesh.sparknomad.verbs.clusters import DESTROY_SECONDS
+from cloudmesh.sparknomad.verbs.jobs import JobVerbs, storable
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
+
+__all__ = ["PipelineVerbs", "StepReport"]
+
+_UNKNOWN_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """What one step of a pipeline's run took.
+
+    Attributes:
+        step: its name.
+        state: where it stands.
+        run: the last run that was sent for it, or empty.
+        attempts: how many were sent.
+        waited: seconds between the end of what it waited for and the start of its first run.
+        worked: seconds from then until it ended.
+        input_bytes: that its tasks read.
+        output_bytes: that its tasks wrote.
+        reason: for a person.
+    """
+
+    step: str
+    state: str
+    run: str
+    attempts: int
+    waited: float | None
+    worked: float | None
+    input_bytes: int = 0
+    output_bytes: int = 0
+    reason: str = ""
+
+
+class PipelineVerbs(JobVerbs):
+    """Defining pipelines, running them, and looking after their runs."""
+
+    @property
+    def _pipelines(self) -> PipelineStore:
+        return PipelineStore(self.store)
+
+    # definitions
+
+    def pipeline_define(self, path: Path) -> PipelineSpec:
+        """Remember a pipeline under its name; one of that name is replaced.
+
+        Raises:
+            SpecError: with the line of each thing that is wrong.
+        """
+        spec = read_pipeline(path, self.job_show)
+        self._pipelines.put(spec)
+        return spec
+
+    def pipeline_list(self) -> list[PipelineSpec]:
+        """All defined pipelines."""
+        return self._pipelines.all()
+
+    def pipeline_show(self, pipeline: str) -> PipelineSpec:
+        """A pipeline by its name or file.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        if "/" in pipeline or Path(pipeline).suffix in (".yaml", ".yml"):
+            return read_pipeline(Path(pipeline), self.job_show)
+        return self._pipelines.find(pipeline)
+
+    def pipeline_remove(self, pipeline: str) -> None:
+        """Forget a pipeline's definition; its runs stay in the history."""
+        self._pipelines.remove(pipeline)
+
+    def pipeline_graph(self, pipeline: str, *, form: str = "mermaid") -> str:
+        """A picture of a pipeline, or of a run of one with the states of its steps.
+
+        Args:
+            pipeline: a name, a file, or the id of a run.
+            form: ``mermaid`` or ``svg``.
+        """
+        draw: Callable[..., str] = {"mermaid": drawing.mermaid, "svg": drawing.svg}[form]
+        try:
+            record = self.pipeline_status(pipeline)
+        except NotFoundError:
+            return draw(order(self.pipeline_show(pipeline)))
+        return draw(record.edges, {step.name: step.state for step in record.steps})
+
+    # running
+
+    def pipeline_run(
+        self,
+        pipeline: str,
+        values: Mapping[str, Any],
+        *,
+        cluster: str | None = None,
+        site: str | None = None,
+        run: str | None = None,
+    ) -> PipelineRecord:
+        """Send one run of a pipeline; the cluster runs it without this machine.
+
+        Args:
+            pipeline: a defined pipeline's name, or its file.
+            values: its parameters by name.
+            cluster: where; ``default`` if it is deployed, else the embedded ``local``.
+            site: of the cluster, for steps that name none; that of the first step's largest
+                input if not given.
+            run: its id, when a former call with this id may have been lost on the way.
+
+        Raises:
+            SpecError: if something is wrong with it; nothing was sent.
+            ParameterError: if values do not fit; every step is told.
+        """
+        spec = self.pipeline_show(pipeline)
+        target = self._target_spec(cluster or self._default_cluster())
+        made = PipelineRecord(
+            run or new_run_id(spec.pipeline),
+            spec.pipeline,
+            target.cluster,
+            RunState.PENDING,
+            time.time(),
+            storable(bind_pipeline(spec, values)),
+            site=site or "",
+        )
+        return self._send_pipeline(spec, made, values, {})
+
+    def pipeline_resume(self, run: str) -> PipelineRecord:
+        """Run again what failed of a pipeline's run, and what depends on it.
+
+        Raises:
+            ConflictError: if it goes on, or has succeeded.
+        """
+        record = self.pipeline_status(run)
+        if record.state is RunState.SUCCEEDED or not record.state.is_terminal:
+            raise ConflictError(
+                f"Run {run!r} of pipeline {record.pipeline!r} is {record.state.value}; only one "
+                "that failed or was cancelled can be resumed."
+            )
+        spec = self._pipelines.spec_of(run)
+        done = {step.name: step.runs[-1] for step in record.steps if step.state == "succeeded"}
+        again = dataclasses.replace(
+            record, state=RunState.PENDING, reason="", finished=None, times=record.times + 1
+        )
+        return self._send_pipeline(spec, again, record.parameters, done)
+
+    def _send_pipeline(
+        self,
+        spec: PipelineSpec,
+        record: PipelineRecord,
+        values: Mapping[str, Any],
+        done: Mapping[str, str],
+    ) -> PipelineRecord:
+        find = job_finder(self.job_show)
+        refuse_wrong(spec, find)
+        steps = expand(spec, bind_pipeline(spec, values), record.run, find)
+        target = self._target_spec(record.cluster)
+        provider = self._provider(target.provider)
+        self._ensure_started(target)
+        self._wake(target)
+        place = record.site or self._first_site(target, steps)
+        made, runs = [], self._runs_before(record)
+        for step in steps:
+            submissions: tuple[Submission, ...] = ()
+            if step.name not in done:
+                submissions, sent = self._step_submissions(provider, target, step, place)
+                runs += sent
+            when = step.spec.when.value
+            made.append(
+                PipelineStep(step.name, step.needs, when, submissions, done.get(step.name, ""))
+            )
+        waiting = tuple(StepState(step.name) for step in steps)
+        edges = {step.name: step.needs for step in steps}
+        record = dataclasses.replace(record, steps=waiting, edges=edges, site=place)
+        self._pipelines.add(record, spec, runs)
+        provider.pipeline_submit(
+            target,
+            PipelineSubmission(
+                record.run,
+                f"#{record.times}",
+                tuple(made),
+                spec.concurrency,
+                spec.timeout,
+                place,
+            ),
+        )
+        return record
+
+    def _runs_before(self, record: PipelineRecord) -> list[RunOfStep]:
+        if record.times == 1:
+            return []
+        return list(self._pipelines.runs_of(record.run).values())
+
+    def _first_site(self, target: ClusterSpec, steps: Sequence[Step]) -> str:
+        """Where steps run that name no site: near the first one's inputs."""
+        if not target.sites:
+            return ""
+        first = steps[0]
+        job, name = first.spec.job, target.cluster
+        return self._prepare(job, first.values, name, None, None, {}, None).submission.site
+
+    def _step_submissions(
+        self, provider: ClusterProvider, target: ClusterSpec, step: Step, place: str
+    ) -> tuple[tuple[Submission, ...], list[RunOfStep]]:
+        """A step's run, and those that replace it when it fails."""
+        modes = {"": Stage(step.spec.stage)} if step.spec.stage else {}
+        submissions, runs = [], []
+        for _ in range(step.spec.retries + 1):
+            run = new_run_id(step.job.job)
+            site = step.spec.site or place or None
+            job, limit, name = step.spec.job, step.spec.timeout, target.cluster
+            prepared = self._prepare(job, step.values, name, limit, None, modes, site, run)
+            if prepared.outputs:
+                name, path = next(iter(prepared.outputs.items()))
+                raise InputError(
+                    f"step {step.name}: parameter {name}: {path!r}: a pipeline goes on without "
+                    "this machine, so nothing would be brought here.",
+                    hint=f"Give a storage's URL, or cluster:{step.name}/ for what only the next "
+                    "steps need.",
+                )
+            submission = self._with_connectors(provider, prepared.submission)
+            submissions.append(submission)
+            shown = storable(prepared.bound)
+            runs.append(RunOfStep(run, step.name, step.job.job, submission.site, shown))
+        return tuple(submissions), runs
+
+    # looking
+
+    def pipeline_runs(
+        self, *, pipeline: str | None = None, limit: int | None = None
+    ) -> list[PipelineRecord]:
+        """Runs of pipelines, the newest first; those that have not ended are asked about."""
+        found = self._pipelines.runs(pipeline=pipeline, limit=limit)
+        return [self._refresh_pipeline(record) for record in found]
+
+    def pipeline_status(self, run: str) -> PipelineRecord:
+        """One run of a pipeline, as it stands now."""
+        return self._refresh_pipeline(self._pipelines.run(run))
+
+    def _refresh_pipeline(self, record: PipelineRecord) -> PipelineRecord:
+        cluster = self.store.find_cluster(record.cluster)
+        if record.state.is_terminal or cluster is None:
+            return record
+        try:
+            state = self._provider(cluster.provider).pipeline_state(record.cluster, record.run)
+        except UnreachableError as error:
+            return dataclasses.replace(record, reason=f"not known now: {error.message}")
+        except NotFoundError:
+            if time.time() - record.submitted < _UNKNOWN_SECONDS:
+                return record
+            reason, now = "the cluster does not know it", time.time()
+            state = PipelineState(record.run, "lost", record.steps, reason, finished=now)
+        if state is None:
+            return record
+        self._note_runs(record, state.steps)
+        return self._pipelines.update(record, state)
+
+    def _note_runs(self, record: PipelineRecord, steps: Sequence[StepState]) -> None:
+        """Let the runs that were sent be found like others, with their logs and reports."""
+        sent = [run for step in steps for run in step.runs]
+        known = self._pipelines.runs_of(record.run) if sent else {}
+        for run in sent:
+            if run in known and not self._has_run(run):
+                each = known[run]
+                self.store.add_run(
+                    RunRecord(
+                        run,
+                        each.job,
+                        record.cluster,
+                        RunState.PENDING,
+                        time.time(),
+                        each.parameters,
+                        site=each.site,
+                    )
+                )
+
+    def pipeline_wait(self, run: str, *, timeout: float | None = None) -> PipelineRecord:
+        """Wait until a run of a pipeline has ended.
+
+        Raises:
+            WaitTimeoutError: if it has not after `timeout` seconds; it goes on.
+        """
+
+        def ended() -> PipelineRecord | None:
+            record = self.pipeline_status(run)
+            return record if record.state.is_terminal else None
+
+        return wait_until(
+            ended,
+            f"pipeline run {run!r} to end",
+            Deadline(timeout if timeout is not None else float("inf")),
+            interval=0.3,
+            hint="It goes on; wait again, or cancel it with `cms sparknomad pipeline cancel`.",
+        )
+
+    def pipeline_logs(self, run: str) -> str:
+        """What was done when in a run of a pipeline; `job_logs` has the output of its runs."""
+        record = self._pipelines.run(run)
+        cluster = self._cluster(record.cluster)
+        logs = self._provider(cluster.provider).pipeline_logs(record.cluster, run)
+        return logs.decode("utf-8", "replace")
+
+    def pipeline_report(self, run: str) -> list[StepReport]:
+        """What each step of a run took."""
+        return [self._step_report(step) for step in self.pipeline_status(run).steps]
+
+    def _step_report(self, step: StepState) -> StepReport:
+        run = step.runs[-1] if step.runs else ""
+        report: Mapping[str, Any] = {}
+        if run and self._has_run(run):
+            report = self.job_status(run).report
+        waited = worked = None
+        if step.ready is not None and step.started is not None:
+            waited = round(max(0.0, step.started - step.ready), 3)
+        if step.started is not None and step.finished is not None:
+            worked = round(max(0.0, step.finished - step.started), 3)
+        return StepReport(
+            step.name,
+            step.state,
+            run,
+            len(step.runs),
+            waited,
+            worked,
+            int(report.get("input_bytes", 0)),
+            int(report.get("output_bytes", 0)),
+            step.reason,
+        )
+
+    # ending
+
+    def pipeline_cancel(self, run: str) -> PipelineRecord:
+        """End a run of a pipeline and the runs of its steps; one that has ended stays so."""
+        record = self.pipeline_status(run)
+        if record.state.is_terminal:
+            return record
+        cluster = self._cluster(record.cluster)
+        self._provider(cluster.provider).pipeline_cancel(record.cluster, run)
+        record = self.pipeline_status(run)
+        if record.state.is_terminal:
+            return record
+        now = time.time()
+        ended = tuple(
+            dataclasses.replace(
+                step,
+                state={"running": "cancelled", "waiting": "skipped"}.get(step.state, step.state),
+                finished=step.finished or now,
+            )
+            for step in record.steps
+        )
+        state = PipelineState(run, "cancelled", ended, "cancelled", record.submitted, now)
+        return self._pipelines.update(record, state)
+
+    def cluster_destroy(
+        self, name: str, *, force: bool = False, timeout: float = DESTROY_SECONDS
+    ) -> bool:
+        """End a cluster with all its runs; see `ClusterVerbs.cluster_destroy`."""
+        found = super().cluster_destroy(name, force=force, timeout=timeout)
+        for record in self._pipelines.runs():
+            if record.cluster == name and not record.state.is_terminal:
+                reason = f"cluster {name!r} was destroyed"
+                ended = PipelineState(
+                    record.run, "cancelled", record.steps, reason, finished=time.time()
+                )
+                self._pipelines.update(record, ended)
+        return found

@@ -1,0 +1,250 @@
+"""Pipelines on the embedded cluster and on a real Nomad: order, failure, resuming, killing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from acceptance.conftest import Command, ended
+
+from cloudmesh.sparknomad.model import ImageRecord
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAM = """
+import pathlib, sys, time
+step, place, seconds = sys.argv[1:]
+place = pathlib.Path(place)
+with (place / "begun").open("a") as log:
+    log.write(step + "\\n")
+if (place / f"{step}.broken").exists():
+    sys.exit(f"{step} is broken")
+time.sleep(float(seconds))
+print("done", step)
+"""
+JOB = {
+    "job": "touch",
+    "program": "touch.py",
+    "parameters": {
+        "step": {"required": True},
+        "place": {"required": True},
+        "seconds": {"type": "number", "default": 0},
+    },
+    "arguments": ["{step}", "{place}", "{seconds}"],
+    "resources": {"driver": {"memory": "512m"}},
+}
+
+
+def step(name: str, *after: str, **more: Any) -> dict[str, Any]:
+    values = {"step": name, "place": "{place}", **more.pop("values", {})}
+    return {"job": "touch.yaml", "parameters": values, "after": list(after), **more}
+
+
+def write(directory: Path, **steps: dict[str, Any]) -> str:
+    (directory / "touch.py").write_text(PROGRAM)
+    (directory / "touch.yaml").write_text(yaml.safe_dump(JOB))
+    document = {"pipeline": "steps", "parameters": {"place": {"required": True}}, "steps": steps}
+    path = directory / "steps.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return str(path)
+
+
+def begun(directory: Path) -> list[str]:
+    return (directory / "begun").read_text().split()
+
+
+def states(record: Any) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in record["steps"]}
+
+
+@pytest.mark.spark
+def test_what_failed_is_resumed_and_nothing_else(shared: Command, tmp_path: Path) -> None:
+    pipeline = write(
+        tmp_path,
+        a=step("a"),
+        b=step("b", "a", retries=1),
+        c=step("c", "a"),
+        d=step("d", "b", "c"),
+        mourn=step("mourn", "b", when="failed"),
+    )
+    (tmp_path / "b.broken").touch()
+    words = ("pipeline", "run", pipeline, "--param", f"place={tmp_path}", "--cluster=local")
+    done = shared(*words)
+    assert done.code == 3 and "b is broken" in done.err and "pipeline resume" in done.err
+    for line in ("+ a: succeeded", "  ! b: failed", "  + c: succeeded", "    - d: skipped"):
+        assert line in done.out.splitlines()
+    assert sorted(begun(tmp_path)) == ["a", "b", "b", "c", "mourn"]
+    (run,) = shared.ok("pipeline", "runs", "--limit=1", "--output=json").json()
+    (tmp_path / "b.broken").unlink()
+    record = shared.ok("pipeline", "resume", run["run"], "--output=json", "--quiet").json()
+    assert states(record) == {
+        "a": "succeeded",
+        "b": "succeeded",
+        "c": "succeeded",
+        "d": "succeeded",
+        "mourn": "skipped",
+    }
+    assert sorted(begun(tmp_path)) == ["a", "b", "b", "b", "c", "d", "mourn"]
+    again = shared("pipeline", "resume", run["run"])
+    assert again.code != 0 and "is succeeded" in again.err
+    # Its runs are runs like others.
+    last = next(each for each in record["steps"] if each["name"] == "d")["runs"][-1]
+    assert shared.ok("job", "logs", last).out == "done d\n"
+    report = shared.ok("pipeline", "report", run["run"], "--output=json").json()
+    assert [each["step"] for each in report] == ["a", "b", "c", "d", "mourn"]
+    assert all(each["worked"] > 0 for each in report[:4])
+    assert "s0 --> s1" in shared.ok("pipeline", "graph", run["run"]).out
+    assert "step d: succeeded" in shared.ok("pipeline", "logs", run["run"]).out
+
+
+@pytest.mark.spark
+def test_a_killed_engine_is_started_again_and_no_step_runs_twice(
+    shared: Command, tmp_path: Path
+) -> None:
+    slow = {"values": {"seconds": 1.5}}
+    pipeline = write(tmp_path, a=step("a", **slow), b=step("b", "a", **slow), c=step("c", "b"))
+    words = ("pipeline", "run", pipeline, "--param", f"place={tmp_path}", "--cluster=local")
+    run = shared.ok(*words, "--detach").out.strip()
+    directory = shared.home / ".cloudmesh/sparknomad/clusters/local/pipelines" / run
+    for _ in range(3):
+        time.sleep(1.5)
+        shared.ok("pipeline", "status", run)
+        engine = yaml.safe_load((directory / "process.json").read_text())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(engine["pid"], signal.SIGKILL)
+    record = shared.ok("pipeline", "wait", run, "--output=json").json()
+    assert set(states(record).values()) == {"succeeded"}
+    assert begun(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.spark
+def test_a_cancelled_pipeline_ends_its_runs(shared: Command, tmp_path: Path) -> None:
+    pipeline = write(tmp_path, a=step("a", values={"seconds": 300}), b=step("b", "a"))
+    words = ("pipeline", "run", pipeline, "--param", f"place={tmp_path}", "--cluster=local")
+    run = shared.ok(*words, "--detach").out.strip()
+    give_up = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    shared.ok("pipeline", "cancel", run)
+    record = shared.ok("pipeline", "status", run, "--output=json").json()
+    assert record["state"] == "cancelled"
+    assert states(record) == {"a": "cancelled", "b": "skipped"}
+    ran = shared.ok("job", "status", record["steps"][0]["runs"][0], "--output=json").json()
+    assert ran["state"] == "cancelled"
+    assert begun(tmp_path) == ["a"]
+
+
+def test_a_definition_is_kept_shown_drawn_and_removed(command: Command, tmp_path: Path) -> None:
+    command.ok("pipeline", "define", str(EXAMPLES / "etl/etl.yaml"))
+    listed = command.ok("pipeline", "list", "--output=json").json()
+    assert [each["pipeline"] for each in listed] == ["flights-etl"]
+    assert "carriers" in command.ok("pipeline", "show", "flights-etl").out
+    drawn = command.ok("pipeline", "graph", "flights-etl", "--form=svg").out
+    assert drawn.startswith("<svg") and "summary" in drawn
+    command.ok("pipeline", "remove", "flights-etl")
+    gone = command("pipeline", "show", "flights-etl")
+    assert gone.code == 4 and "There is no pipeline 'flights-etl'" in gone.err
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("pipeline: p\nsteps:\n  a:\n    job: nowhere\n    after: [b]\n")
+    told = command("pipeline", "define", str(wrong))
+    assert told.code == 2
+    assert "wrong.yaml:4: steps.a.job: There is no job 'nowhere'" in told.err
+    assert "wrong.yaml:5: steps.a.after: 'b': there is no step 'b'" in told.err
+
+
+# Nomad
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    root: None, image: ImageRecord, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Command]:
+    with ended(Command(tmp_path_factory.mktemp("pipelines home"), cache)) as made:
+        made.ok("cluster", "deploy", "--driver=exec")
+        yield made
+
+
+def controllers() -> list[psutil.Process]:
+    """The processes that run pipelines."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "/opt/sparknomad/pipeline_run.py" in (process.info["cmdline"] or ())
+        and process.info["cmdline"][0].endswith("python3")
+    ]
+
+
+@pytest.mark.nomad
+def test_an_etl_runs_in_the_cluster_though_what_runs_it_is_killed(
+    deployed: Command, tmp_path: Path
+) -> None:
+    flights = tmp_path / "flights.csv"
+    lines = ["year,month,carrier,origin,dest,dep_delay,distance"]
+    lines += [f"2013,{n % 12 + 1},{c},JFK,LAX,{n},100" for n in range(40) for c in ("AA", "UA")]
+    flights.write_text("\n".join(lines) + "\n")
+    words = ("pipeline", "run", str(EXAMPLES / "etl/etl.yaml"), "--param", f"input={flights}")
+    run = deployed.ok(*words, "--param", "output=cluster:answer", "--detach").out.strip()
+    give_up = time.monotonic() + 60
+    while not controllers():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    killed = 0
+    while deployed.ok("pipeline", "status", run, "--output=json").json()["finished"] is None:
+        assert time.monotonic() < give_up + 180
+        if killed < 3:
+            time.sleep(3)
+            for process in controllers():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    killed += 1
+        time.sleep(1)
+    record = deployed.ok("pipeline", "status", run, "--output=json").json()
+    assert record["state"] == "succeeded", record
+    assert killed >= 1
+    sent = [each["runs"] for each in record["steps"]]
+    assert all(len(runs) == 1 for runs in sent)
+    known = deployed.ok("job", "runs", "--output=json").json()
+    assert {each["run"] for each in known} >= {runs[0] for runs in sent}
+    summary = next(each for each in record["steps"] if each["name"] == "summary")["runs"][0]
+    assert deployed.ok("job", "logs", summary).out.split()[:3] == ["AA", "40", "19.5"]
+    listed = deployed.ok("storage", "list", "cluster:answer/", "--output=json").json()
+    assert any(each["url"].endswith("_SUCCESS") for each in listed)
+    told = deployed.ok("pipeline", "report", run, "--output=json").json()
+    assert all(each["output_bytes"] > 0 for each in told)
+
+
+@pytest.mark.nomad
+def test_outputs_on_this_machine_are_refused(deployed: Command, tmp_path: Path) -> None:
+    flights = tmp_path / "flights.csv"
+    flights.write_text("year\n2013\n")
+    words = ("pipeline", "run", str(EXAMPLES / "etl/etl.yaml"), "--param", f"input={flights}")
+    told = deployed(*words, "--param", f"output={tmp_path / 'out'}")
+    assert told.code == 2 and "step summary: parameter output" in told.err
+    assert "nothing would be brought here" in told.err
+
+
+@pytest.mark.nomad
+def test_a_cancelled_pipeline_ends_its_runs_in_nomad(deployed: Command, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(300)\n")
+    document = {"pipeline": "slow", "steps": {"a": {"job": "slow.py"}}}
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(document))
+    run = deployed.ok("pipeline", "run", str(tmp_path / "slow.yaml"), "--detach").out.strip()
+    give_up = time.monotonic() + 60
+    while True:
+        record = deployed.ok("pipeline", "status", run, "--output=json").json()
+        if record["steps"][0]["started"]:
+            break
+        assert time.monotonic() < give_up
+    deployed.ok("pipeline", "cancel", run)
+    record = deployed.ok("pipeline", "status", run, "--output=json").json()
+    assert (record["state"], states(record)) == ("cancelled", {"a": "cancelled"})
+    ran = deployed.ok("job", "wait", record["steps"][0]["runs"][0], "--output=json")
+    assert ran.json()["state"] == "cancelled"
