@@ -21,7 +21,7 @@ from cloudmesh.sparknomad.spec_types import (
 )
 from cloudmesh.sparknomad.specs import ParameterSpec
 
-__all__ = ["STEP_PATTERN", "PipelineSpec", "StepSpec", "When"]
+__all__ = ["STEP_PATTERN", "NotifySpec", "PipelineSpec", "StepSpec", "When"]
 
 STEP_PATTERN = r"^[a-z]([a-z0-9_-]{0,38}[a-z0-9])?$"
 
@@ -75,6 +75,20 @@ class StepSpec:
 
 
 @dataclass(frozen=True, config=CONFIGURATION)
+class NotifySpec:
+    """A web server that is told of a pipeline's end.
+
+    Attributes:
+        url: that is sent a POST with JSON.
+        secret: the name of the environment variable with the key that signs it, when the pipeline
+            is sent.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+
+@dataclass(frozen=True, config=CONFIGURATION)
 class PipelineSpec:
     """Jobs in order: a directed acyclic graph.
 
@@ -84,6 +98,9 @@ class PipelineSpec:
         parameters: by name, as those of a job.
         concurrency: how many steps run at a time at most.
         timeout: what still runs then is ended.
+        notify: who is told of the end.
+        keep: how long what its steps write to ``cluster:`` URLs stays after it has succeeded; as
+            long as the cluster if not given.
         description: one line for lists.
     """
 
@@ -92,4 +109,6 @@ class PipelineSpec:
     parameters: Mapping[Variable, ParameterSpec] = field(default_factory=dict)
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1000)] = 8
     timeout: Duration | None = None
+    notify: NotifySpec | None = None
+    keep: Duration | None = None
     description: Text = ""

@@ -17,6 +17,10 @@ from cloudmesh.sparknomad.state import Store, as_text
 __all__ = ["PipelineRecord", "PipelineStore", "RunOfStep"]
 
 
+_REMEMBERED = 50
+"""Runs of a pipeline among which a step is looked for that did the same."""
+
+
 @dataclass(frozen=True)
 class RunOfStep:
     """A run that may be sent for a step.
@@ -27,6 +31,7 @@ class RunOfStep:
         job: that it runs.
         site: of the cluster, or empty.
         parameters: of the job.
+        fingerprint: equal to that of a run that does the same to the same, or empty.
     """
 
     run: str
@@ -34,6 +39,7 @@ class RunOfStep:
     job: str
     site: str
     parameters: Mapping[str, Any]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,19 @@ class PipelineStore:
         """The runs that may be, or were, sent for a pipeline's run, by their ids."""
         listed = json.loads(self._row(run)["plan"])
         return {each["run"]: RunOfStep(**each) for each in listed}
+
+    def reusable(self, pipeline: str, cluster: str) -> dict[str, RunOfStep]:
+        """The runs of steps that have succeeded in a cluster, by their fingerprints."""
+        found: dict[str, RunOfStep] = {}
+        for record in self.runs(pipeline=pipeline, limit=_REMEMBERED):
+            if record.cluster != cluster:
+                continue
+            runs = self.runs_of(record.run)
+            for step in record.steps:
+                run = runs.get(step.runs[-1]) if step.runs else None
+                if run and run.fingerprint and step.state == "succeeded":
+                    found.setdefault(run.fingerprint, run)
+        return found
 
     def _row(self, run: str) -> Mapping[str, Any]:
         with self._store.connection() as connection:

@@ -67,7 +67,7 @@ Usage:
   sparknomad pipeline show PIPELINE [options]
   sparknomad pipeline remove PIPELINE [options]
   sparknomad pipeline run PIPELINE [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE]
-                          [--detach] [options]
+                          [--reuse] [--detach] [options]
   sparknomad pipeline runs [--pipeline=NAME] [--limit=N] [options]
   sparknomad pipeline status RUN [options]
   sparknomad pipeline wait RUN [--timeout=DURATION] [options]
@@ -234,6 +234,7 @@ Options:
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
   --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
   --pipeline=NAME       Only runs of this pipeline.
+  --reuse               Skip steps that have done the same to the same before.
   --form=FORM           Of a graph: mermaid (default) or svg.
   --site=SITE           Of the cluster (default: that of the largest input, or the next best);
                         the one that a profile's storage is near.

@@ -142,6 +142,51 @@ def test_a_cancelled_pipeline_ends_its_runs(shared: Command, tmp_path: Path) -> 
     assert begun(tmp_path) == ["a"]
 
 
+@pytest.mark.spark
+def test_steps_that_did_the_same_are_not_done_again(shared: Command, tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text(
+        "import pathlib, sys\n"
+        "source, target, log = map(pathlib.Path, sys.argv[1:])\n"
+        "target.write_text(source.read_text() + '!')\n"
+        "log.open('a').write(target.name + ' ')\n"
+    )
+    job = {
+        "job": "copy",
+        "program": "copy.py",
+        "parameters": {
+            "input": {"type": "uri"},
+            "output": {"type": "uri", "write": "direct"},
+            "log": {},
+        },
+        "arguments": ["{input}", "{output}", "{log}"],
+    }
+    (tmp_path / "copy.yaml").write_text(yaml.safe_dump(job))
+    log = str(tmp_path / "log")
+    first = {"input": str(tmp_path / "in"), "output": f"{tmp_path}/{{run}}.a", "log": log}
+    second = {"input": "{steps.a.output}", "output": f"{tmp_path}/{{run}}.b", "log": log}
+    steps = {
+        "a": {"job": "copy.yaml", "parameters": first},
+        "b": {"job": "copy.yaml", "parameters": second},
+    }
+    path = tmp_path / "copies.yaml"
+    path.write_text(yaml.safe_dump({"pipeline": "copies", "steps": steps}))
+    (tmp_path / "in").write_text("x")
+    words = ("pipeline", "run", str(path), "--cluster=local", "--output=json")
+    one = shared.ok(*words).json()["run"]
+    two = shared.ok(*words, "--reuse")
+    assert two.err.count("done before by") == 2
+    assert set(states(two.json()).values()) == {"succeeded"}
+    assert (tmp_path / "log").read_text().split() == [f"{one}.a", f"{one}.b"]
+    # Another content of the input is another step; so is one whose output is gone.
+    (tmp_path / "in").write_text("yy")
+    three = shared.ok(*words, "--reuse").json()["run"]
+    assert (tmp_path / f"{three}.b").read_text() == "yy!!"
+    (tmp_path / f"{three}.b").unlink()
+    four = shared.ok(*words, "--reuse").json()["run"]
+    assert (tmp_path / f"{four}.b").read_text() == "yy!!"
+    assert (tmp_path / "log").read_text().split()[2:] == [f"{three}.a", f"{three}.b", f"{four}.b"]
+
+
 def test_a_definition_is_kept_shown_drawn_and_removed(command: Command, tmp_path: Path) -> None:
     command.ok("pipeline", "define", str(EXAMPLES / "etl/etl.yaml"))
     listed = command.ok("pipeline", "list", "--output=json").json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloudmesh.sparknomad.incluster.pipeline import Attempt, Plan, PlannedStep
@@ -43,6 +43,10 @@ class PipelineSubmission:
         concurrency: how many run at a time at most.
         timeout: seconds after which what still runs is ended; ``None`` for never.
         site: where the pipeline itself is run, or empty.
+        notify: URL that is told of the end, or empty.
+        key: signs what is told, or empty.
+        keep: seconds for which what steps wrote into the cluster stays; ``None`` for ever.
+        kept: the paths below the cluster's own storage that this is about.
     """
 
     run: str
@@ -51,16 +55,25 @@ class PipelineSubmission:
     concurrency: int
     timeout: float | None = None
     site: str = ""
+    notify: str = ""
+    key: str = field(default="", repr=False)
+    keep: float | None = None
+    kept: tuple[str, ...] = ()
 
 
 def plan_of(
-    submission: PipelineSubmission, prepare: Callable[[Submission], Mapping[str, Any]]
+    submission: PipelineSubmission,
+    prepare: Callable[[Submission], Mapping[str, Any]],
+    secret: str = "",
+    root: str = "",
 ) -> Plan:
     """What the engine reads.
 
     Args:
         submission: the pipeline's run.
         prepare: brings what a run needs, and tells how it is sent.
+        secret: where the engine finds the key that signs what it tells of the end.
+        root: of the cluster's own storage.
     """
     steps = tuple(
         PlannedStep(
@@ -72,4 +85,14 @@ def plan_of(
         )
         for step in submission.steps
     )
-    return Plan(submission.run, steps, submission.concurrency, submission.timeout, time.time())
+    return Plan(
+        submission.run,
+        steps,
+        submission.concurrency,
+        submission.timeout,
+        time.time(),
+        submission.notify,
+        secret,
+        submission.keep,
+        tuple(f"{root}/{path.strip('/')}" for path in submission.kept),
+    )

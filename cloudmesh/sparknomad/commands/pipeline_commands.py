@@ -86,6 +86,7 @@ def _run(arguments: Arguments) -> int:
         parse_assignments(arguments["--param"]),
         cluster=arguments["--cluster"],
         site=arguments["--site"],
+        reuse=arguments["--reuse"],
     )
     return _attend(arguments, manager, record)
 

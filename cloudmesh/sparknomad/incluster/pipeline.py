@@ -74,6 +74,11 @@ class Plan:
         concurrency: how many are run at a time at most.
         timeout: seconds after which what still runs is ended; ``None`` for never.
         begun: seconds since the epoch when it was sent.
+        notify: URL that is told of the end, or empty.
+        secret: where the key is that signs what is told: with Nomad the path of a Variable, else
+            the key itself.
+        keep: seconds for which what the steps wrote into the cluster stays; ``None`` for ever.
+        kept: the paths in the cluster's storage that this is about.
     """
 
     run: str
@@ -81,6 +86,10 @@ class Plan:
     concurrency: int
     timeout: float | None
     begun: float
+    notify: str = ""
+    secret: str = ""
+    keep: float | None = None
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Plan:
@@ -95,7 +104,7 @@ class Plan:
             )
             for each in document["steps"]
         )
-        return cls(**{**document, "steps": steps})
+        return cls(**{**document, "steps": steps, "kept": tuple(document["kept"])})
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from urllib.parse import quote
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
-    from cloudmesh.sparknomad.incluster import pipeline, run_private, webhdfs
+    from cloudmesh.sparknomad.incluster import pipeline, pipeline_end, run_private, webhdfs
 else:
     import pipeline
+    import pipeline_end
     import run_private
     import webhdfs
 
@@ -252,7 +253,15 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _run(plan: pipeline.Plan, backend: pipeline.Backend, place: Path, stop: threading.Event) -> int:
+def _tell(plan: pipeline.Plan, key: str, ended: pipeline.PipelineState) -> None:
+    if plan.notify:
+        problem = pipeline_end.notify(plan.notify, key, pipeline_end.message(ended))
+        _say(f"{plan.notify} was not told: {problem}" if problem else f"told {plan.notify}")
+
+
+def _run(
+    plan: pipeline.Plan, backend: pipeline.Backend, place: Path, stop: threading.Event
+) -> pipeline.PipelineState:
     told: dict[str, str] = {}
 
     def save(state: pipeline.PipelineState) -> None:
@@ -265,7 +274,7 @@ def _run(plan: pipeline.Plan, backend: pipeline.Backend, place: Path, stop: thre
     engine = pipeline.Engine(plan, backend, save, stopping=stop.is_set, say=_say)
     ended = engine.run()
     _say(f"pipeline {plan.run}: {ended.state} {ended.reason}".rstrip())
-    return 0
+    return ended
 
 
 def _local(directory: Path) -> int:
@@ -279,7 +288,9 @@ def _local(directory: Path) -> int:
             _say("another process runs this pipeline already")
             return 0
         plan = pipeline.Plan.read(json.loads((directory / "plan.json").read_text("utf-8")))
-        return _run(plan, LocalBackend().know(plan), directory / "state.json", stop)
+        ended = _run(plan, LocalBackend().know(plan), directory / "state.json", stop)
+        _tell(plan, plan.secret, ended)
+        return 0
 
 
 def _task() -> int:
@@ -300,7 +311,26 @@ def _task() -> int:
         return 1
     plan = pipeline.Plan.read(json.loads(content))
     backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
-    return _run(plan, backend, place / "state.json", threading.Event())
+    _sweep(hdfs)
+    ended = _run(plan, backend, place / "state.json", threading.Event())
+    key = _key(backend, plan.secret) if plan.secret else ""
+    _tell(plan, key, ended)
+    if plan.keep is not None and ended.state == "succeeded":
+        pipeline_end.expire(hdfs, plan.run, plan.kept, time.time() + plan.keep)
+        _sweep(hdfs)
+    return 0
+
+
+def _key(backend: NomadBackend, path: str) -> str:
+    """The key that signs what is told of the end."""
+    told = run_private.ask_nomad(backend.address, backend.secrets, f"/v1/var/{path}")
+    return str(((told or {}).get("Items") or {}).get("key", ""))
+
+
+def _sweep(hdfs: webhdfs.WebHdfs) -> None:
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        for path in pipeline_end.sweep(hdfs, time.time()):
+            _say(f"removed {path}: it has outlived its time")
 
 
 def main(argv: list[str]) -> int:

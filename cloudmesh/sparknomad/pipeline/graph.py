@@ -192,7 +192,13 @@ def bind_pipeline(spec: PipelineSpec, values: Mapping[str, Any]) -> dict[str, An
         raise ParameterError(error.message.replace("the job", "the pipeline"), hint=hint) from None
 
 
-def expand(spec: PipelineSpec, bound: Mapping[str, Any], run: str, find: Find) -> list[Step]:
+def expand(
+    spec: PipelineSpec,
+    bound: Mapping[str, Any],
+    run: str,
+    find: Find,
+    seen: Callable[[Step], Step] = lambda step: step,
+) -> list[Step]:
     """The steps of one run, each after those that it waits for.
 
     Args:
@@ -200,6 +206,7 @@ def expand(spec: PipelineSpec, bound: Mapping[str, Any], run: str, find: Find) -
         bound: the values of its parameters.
         run: the id of its run.
         find: gives the job that a step names.
+        seen: may give a step other values, before the next ones use them.
 
     Raises:
         ParameterError: if a value does not fit a job's parameter; every step is told.
@@ -217,8 +224,10 @@ def expand(spec: PipelineSpec, bound: Mapping[str, Any], run: str, find: Find) -
             single = Step(_named(name, variables), step, find(step.job), {}, needs, variables)
             try:
                 values = _values(spec, single, {**bound, **variables, "run": run}, made)
-                made[name].append(dataclasses.replace(single, values=bind(single.job, values)
-                                  if single.job.parameters else values))  # fmt: skip
+                if single.job.parameters:
+                    values = bind(single.job, values)
+                filled = dataclasses.replace(single, values=values)
+                made[name].append(filled if problems else seen(filled))
             except ParameterError as error:
                 problems += [f"step {single.name}: {line}" for line in error.message.splitlines()]
                 made[name].append(single)

@@ -26,6 +26,7 @@ from cloudmesh.sparknomad.specs import ClusterSpec, Stage
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore, RunOfStep
 from cloudmesh.sparknomad.verbs.clusters import DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.jobs import JobVerbs, storable
+from cloudmesh.sparknomad.verbs.remembering import Remembering, kept_places, key_of
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class PipelineVerbs(JobVerbs):
         *,
         cluster: str | None = None,
         site: str | None = None,
+        reuse: bool = False,
         run: str | None = None,
     ) -> PipelineRecord:
         """Send one run of a pipeline; the cluster runs it without this machine.
@@ -133,6 +135,8 @@ class PipelineVerbs(JobVerbs):
             cluster: where; ``default`` if it is deployed, else the embedded ``local``.
             site: of the cluster, for steps that name none; that of the first step's largest
                 input if not given.
+            reuse: skip steps that have done the same to the same before, and whose outputs are
+                still there.
             run: its id, when a former call with this id may have been lost on the way.
 
         Raises:
@@ -147,10 +151,10 @@ class PipelineVerbs(JobVerbs):
             target.cluster,
             RunState.PENDING,
             time.time(),
-            storable(bind_pipeline(spec, values)),
+            bind_pipeline(spec, values),
             site=site or "",
         )
-        return self._send_pipeline(spec, made, values, {})
+        return self._send_pipeline(spec, made, values, {}, reuse=reuse)
 
     def pipeline_resume(self, run: str) -> PipelineRecord:
         """Run again what failed of a pipeline's run, and what depends on it.
@@ -165,7 +169,10 @@ class PipelineVerbs(JobVerbs):
                 "that failed or was cancelled can be resumed."
             )
         spec = self._pipelines.spec_of(run)
-        done = {step.name: step.runs[-1] for step in record.steps if step.state == "succeeded"}
+        known = self._pipelines.runs_of(run)
+        done = {
+            step.name: known[step.runs[-1]] for step in record.steps if step.state == "succeeded"
+        }
         again = dataclasses.replace(
             record, state=RunState.PENDING, reason="", finished=None, times=record.times + 1
         )
@@ -176,25 +183,32 @@ class PipelineVerbs(JobVerbs):
         spec: PipelineSpec,
         record: PipelineRecord,
         values: Mapping[str, Any],
-        done: Mapping[str, str],
+        done: dict[str, RunOfStep],
+        *,
+        reuse: bool = False,
     ) -> PipelineRecord:
         find = job_finder(self.job_show)
         refuse_wrong(spec, find)
-        steps = expand(spec, bind_pipeline(spec, values), record.run, find)
         target = self._target_spec(record.cluster)
         provider = self._provider(target.provider)
         self._ensure_started(target)
         self._wake(target)
+        former = self._pipelines.reusable(spec.pipeline, record.cluster) if reuse else {}
+        remembering = Remembering(self, record, done, former)
+        bound = bind_pipeline(spec, values)
+        steps = expand(spec, bound, record.run, find, remembering.seen)
+        key = key_of(spec)
         place = record.site or self._first_site(target, steps)
-        made, runs = [], self._runs_before(record)
+        made, runs = [], list(done.values())
         for step in steps:
             submissions: tuple[Submission, ...] = ()
             if step.name not in done:
-                submissions, sent = self._step_submissions(provider, target, step, place)
+                print_of = remembering.fingerprints.get(step.name, "")
+                submissions, sent = self._step_submissions(provider, target, step, place, print_of)
                 runs += sent
-            when = step.spec.when.value
+            finished = done[step.name].run if step.name in done else ""
             made.append(
-                PipelineStep(step.name, step.needs, when, submissions, done.get(step.name, ""))
+                PipelineStep(step.name, step.needs, step.spec.when.value, submissions, finished)
             )
         waiting = tuple(StepState(step.name) for step in steps)
         edges = {step.name: step.needs for step in steps}
@@ -209,14 +223,13 @@ class PipelineVerbs(JobVerbs):
                 spec.concurrency,
                 spec.timeout,
                 place,
+                spec.notify.url if spec.notify else "",
+                key,
+                spec.keep,
+                kept_places(steps, record.run, done),
             ),
         )
         return record
-
-    def _runs_before(self, record: PipelineRecord) -> list[RunOfStep]:
-        if record.times == 1:
-            return []
-        return list(self._pipelines.runs_of(record.run).values())
 
     def _first_site(self, target: ClusterSpec, steps: Sequence[Step]) -> str:
         """Where steps run that name no site: near the first one's inputs."""
@@ -227,7 +240,12 @@ class PipelineVerbs(JobVerbs):
         return self._prepare(job, first.values, name, None, None, {}, None).submission.site
 
     def _step_submissions(
-        self, provider: ClusterProvider, target: ClusterSpec, step: Step, place: str
+        self,
+        provider: ClusterProvider,
+        target: ClusterSpec,
+        step: Step,
+        place: str,
+        fingerprint: str,
     ) -> tuple[tuple[Submission, ...], list[RunOfStep]]:
         """A step's run, and those that replace it when it fails."""
         modes = {"": Stage(step.spec.stage)} if step.spec.stage else {}
@@ -247,8 +265,10 @@ class PipelineVerbs(JobVerbs):
                 )
             submission = self._with_connectors(provider, prepared.submission)
             submissions.append(submission)
-            shown = storable(prepared.bound)
-            runs.append(RunOfStep(run, step.name, step.job.job, submission.site, shown))
+            job_name, site_name = step.job.job, submission.site
+            runs.append(
+                RunOfStep(run, step.name, job_name, site_name, dict(step.values), fingerprint)
+            )
         return tuple(submissions), runs
 
     # looking
@@ -296,7 +316,7 @@ class PipelineVerbs(JobVerbs):
                         record.cluster,
                         RunState.PENDING,
                         time.time(),
-                        each.parameters,
+                        storable(each.parameters),
                         site=each.site,
                     )
                 )

@@ -71,7 +71,7 @@ class Pipelining(ClusterProvider):
         with exclusive(directory / ".lock", f"pipeline {pipeline.run!r}"):
             mark = directory / "mark"
             if not mark.exists() or mark.read_text("utf-8") != pipeline.mark:
-                plan = plan_of(pipeline, prepare)
+                plan = plan_of(pipeline, prepare, pipeline.key)
                 (directory / "state.json").unlink(missing_ok=True)
                 (directory / "cancelled").unlink(missing_ok=True)
                 write_private(directory / "plan.json", json.dumps(asdict(plan)))

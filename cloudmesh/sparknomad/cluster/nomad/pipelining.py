@@ -17,7 +17,12 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.plans import hcl_variables, pipeline_job, run_job, run_meta
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.recorded import Recorded
-from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, PIPELINE_RULES, forbidden
+from cloudmesh.sparknomad.cluster.nomad.roles import (
+    KEYS,
+    PIPELINE_POLICY,
+    PIPELINE_RULES,
+    forbidden,
+)
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
 from cloudmesh.sparknomad.errors import UnreachableError
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState
@@ -27,7 +32,8 @@ from cloudmesh.sparknomad.specs import ClusterSpec
 
 __all__ = ["Pipelining"]
 
-_PLANS = "/sparknomad/pipelines"
+_ROOT = "/sparknomad"
+_PLANS = f"{_ROOT}/pipelines"
 _STATE = "alloc/data/pipeline"
 _ENDED = ("complete", "failed", "lost")
 
@@ -44,7 +50,12 @@ class Pipelining(Recorded):
         nomad.put_policy(PIPELINE_POLICY + job.id, PIPELINE_RULES, job.id)
         nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
         try:
-            plan = plan_of(pipeline, lambda each: self._prepared(nomad, spec.cluster, each))
+            plan = plan_of(
+                pipeline,
+                lambda each: self._prepared(nomad, spec.cluster, each),
+                self._keep_key(nomad, job.id, pipeline),
+                _ROOT,
+            )
             text = json.dumps(asdict(plan)).encode()
             name = f"{pipeline.run}/{hashlib.sha256(pipeline.mark.encode()).hexdigest()[:16]}.json"
             Access(nomad, pipeline.site).hdfs().write(f"{_PLANS}/{name}", text)
@@ -55,6 +66,15 @@ class Pipelining(Recorded):
             ) from error
         asked = json.dumps({"plan": name}).encode()
         nomad.dispatch(job.id, asked, {"pipeline": pipeline.run}, f"{pipeline.run}{pipeline.mark}")
+
+    @staticmethod
+    def _keep_key(nomad: Nomad, job: str, pipeline: PipelineSubmission) -> str:
+        """Write the key that signs what is told of the end; the Variable's path."""
+        if not pipeline.key:
+            return ""
+        path = f"{KEYS}/{hashlib.sha256(pipeline.run.encode()).hexdigest()[:32]}"
+        nomad.put_variable(path, {"key": pipeline.key})
+        return path
 
     def _prepared(self, nomad: Nomad, name: str, submission: Submission) -> Mapping[str, Any]:
         """Bring what a run needs, and tell how it is dispatched."""

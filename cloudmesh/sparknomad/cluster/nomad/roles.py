@@ -17,6 +17,7 @@ from cloudmesh.sparknomad.specs import ROLES
 
 __all__ = [
     "CLUSTER_NAMESPACE",
+    "KEYS",
     "ROLES",
     "PIPELINE_POLICY",
     "PIPELINE_RULES",
@@ -39,9 +40,13 @@ RUN_POLICY = "sparknomad-runs-"
 
 PIPELINE_POLICY = "sparknomad-"
 
+KEYS = "sparknomad/pipelines"
+"""Where the Variables lie with the keys that sign what is told of a pipeline's end."""
+
 PIPELINE_RULES = (
     'namespace "default" { capabilities = '
-    '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"] }\n'
+    '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"]\n'
+    f'  variables {{ path "{KEYS}/*" {{ capabilities = ["read"] }} }}\n}}\n'
 )
 """What the task may do that runs a pipeline: dispatch, read, and end what it has sent."""
 
