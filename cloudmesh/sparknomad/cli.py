@@ -20,7 +20,7 @@ from cloudmesh.sparknomad.usage import MANUAL, PROGRAM
 
 __all__ = ["main"]
 
-_GROUPS = ("cluster", "image", "job", "storage", "compute")
+_GROUPS = ("cluster", "image", "job", "storage", "compute", "pipeline", "service")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

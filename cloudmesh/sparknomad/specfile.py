@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import json
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,11 +132,25 @@ def _python_names(
     return [_explain(kind, detail, origin, node) for detail in details]
 
 
+def _is_alternative(part: int | str) -> bool:
+    """Whether pydantic put this into a place to tell a number from a range of numbers."""
+    return part in ("int", "constrained-int") or str(part).startswith("function-after[")
+
+
 def _merge_unions(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Keep the first error of a place: alternatives of a union say the same thing again."""
+    """Keep the first error of a place, of the alternative that was meant."""
     first: dict[Location, ErrorDetails] = {}
     for detail in details:
-        first.setdefault(detail["loc"], detail)
+        location = detail["loc"]
+        place = tuple(part for part in location if not _is_alternative(part))
+        if place != location:
+            of_number = location[-1] in ("int", "constrained-int")
+            # Who writes a mapping means the range, who writes something else the number.
+            if of_number and isinstance(detail["input"], Mapping):
+                continue
+            if detail["type"] == "dataclass_type":
+                continue
+        first.setdefault(place, ErrorDetails(**{**detail, "loc": place}))
     return list(first.values())
 
 
@@ -177,17 +192,16 @@ def _kind_of(data: Any) -> str:
 
 
 def _fields(kind: Any) -> list[str]:
-    """The YAML names of a dataclass's fields."""
+    """The YAML names of a dataclass's fields; of several alternatives the one that has some."""
     if not dataclasses.is_dataclass(kind):
-        return []
+        found = [each for each in typing.get_args(kind) if dataclasses.is_dataclass(each)]
+        return _fields(found[0]) if found else []
     schema = _adapter(kind).json_schema()
     return list(schema.get("properties", {}))
 
 
 def _type_at(kind: Any, location: Location) -> Any:
     """Follow a location through nested dataclasses and mappings of dataclasses."""
-    import typing
-
     for part in location:
         if dataclasses.is_dataclass(kind):
             kind = typing.get_type_hints(kind).get(str(part))

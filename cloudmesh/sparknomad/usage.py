@@ -102,6 +102,14 @@ Usage:
   sparknomad compute destroy GROUP [--force] [--timeout=DURATION] [options]
   sparknomad compute offers [COMPUTE] [--cores=N] [--memory=SIZE] [options]
   sparknomad compute orphans [--destroy] [--all] [--timeout=DURATION] [options]
+  sparknomad service start [--host=HOST] [--port=PORT] [--tls-cert=FILE] [--tls-key=FILE]
+                           [--allow-local] [options]
+  sparknomad service stop [options]
+  sparknomad service status [options]
+  sparknomad service token create NAME --role=ROLE [--ttl=DURATION] [options]
+  sparknomad service token list [options]
+  sparknomad service token revoke NAME [options]
+  sparknomad service spec [options]
   sparknomad completion SHELL
   sparknomad --version
   sparknomad -h | --help
@@ -177,6 +185,12 @@ Compute (COMPUTE is one in cloudmesh.yaml, where machines come from; GROUP is a 
   offers            Show sizes of machines with their prices, the cheapest first.
   orphans           Find machines that sparknomad created and no group owns; end them.
 
+Service (the same over HTTP, by the contract that `spec` prints):
+  start             Serve until it is ended; on this machine alone unless TLS is given.
+  stop, status      End the service of this machine; tell where it answers.
+  token             Make, list and revoke tokens: a reader's, a submitter's, an operator's.
+  spec              Print the contract, as OpenAPI 3.
+
 Options:
   --output=FORMAT       For every command: table, json or yaml [default: table].
   --quiet               For every command: print no progress.
@@ -234,6 +248,10 @@ Options:
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
   --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
   --pipeline=NAME       Only runs of this pipeline.
+  --host=HOST           The address that the service listens at (default 127.0.0.1).
+  --tls-cert=FILE       The service's certificate; needed where others reach it.
+  --tls-key=FILE        The key of that certificate.
+  --allow-local         Let requests use the embedded cluster, whose programs run as this user.
   --reuse               Skip steps that have done the same to the same before.
   --form=FORM           Of a graph: mermaid (default) or svg.
   --site=SITE           Of the cluster (default: that of the largest input, or the next best);

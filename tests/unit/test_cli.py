@@ -132,7 +132,8 @@ def test_the_unknown_command_is_named_also_after_an_option(
 def test_an_unknown_command_has_one_line_of_help(words: list[str], capsys: Capture) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "Commands: setup, doctor, check, cluster, image, job, storage, compute, completion. "
+        "Commands: setup, doctor, check, cluster, image, job, pipeline, storage, compute, "
+        "service, completion. "
         "`cms sparknomad --help` shows everything."
     ]
 

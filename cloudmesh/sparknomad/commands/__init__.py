@@ -12,6 +12,7 @@ from cloudmesh.sparknomad.commands import (
     machine_commands,
     operating_commands,
     pipeline_commands,
+    service_commands,
     sharing_commands,
     storage_commands,
 )
@@ -29,6 +30,7 @@ _GROUPS: dict[str, dict[str, Callable[[Arguments], int]]] = {
     "image": image_commands.VERBS,
     "job": job_commands.VERBS,
     "pipeline": pipeline_commands.VERBS,
+    "service": service_commands.VERBS,
     "storage": storage_commands.VERBS,
     "compute": compute_commands.VERBS,
 }

@@ -80,8 +80,12 @@ class PipelineVerbs(JobVerbs):
             SpecError: with the line of each thing that is wrong.
         """
         spec = read_pipeline(path, self.job_show)
-        self._pipelines.put(spec)
+        self.pipeline_keep(spec)
         return spec
+
+    def pipeline_keep(self, spec: PipelineSpec) -> None:
+        """Remember a pipeline with which nothing is wrong; one of that name is replaced."""
+        self._pipelines.put(spec)
 
     def pipeline_list(self) -> list[PipelineSpec]:
         """All defined pipelines."""

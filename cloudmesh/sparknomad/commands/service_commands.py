@@ -1,0 +1,122 @@
+"""Commands about the REST service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from cloudmesh.sparknomad.commands.shared import (
+    Arguments,
+    make_manager,
+    make_output,
+    number_of,
+    tell,
+    timeout_of,
+)
+from cloudmesh.sparknomad.errors import NotFoundError
+from cloudmesh.sparknomad.output import when
+
+__all__ = ["VERBS"]
+
+
+def _start(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import Binding, serve
+
+    manager, default = make_manager(arguments), Binding()
+    certificate, key = arguments["--tls-cert"], arguments["--tls-key"]
+    port = number_of(arguments, "--port")
+    binding = Binding(
+        arguments["--host"] or default.host,
+        default.port if port is None else port,
+        Path(certificate) if certificate else None,
+        Path(key) if key else None,
+    )
+    serve(manager.paths, binding, manager.say, allow_local=arguments["--allow-local"])
+    return 0
+
+
+def _stop(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import stop_service
+
+    manager = make_manager(arguments)
+    found = stop_service(manager.paths)
+    manager.say("the service has ended" if found else "no service runs")
+    if not make_output(arguments).is_table:
+        make_output(arguments).data({"found": found})
+    return 0
+
+
+def _status(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import find_running
+
+    running = find_running(make_manager(arguments).paths)
+    if running is None:
+        raise NotFoundError(
+            "No service runs on this machine.", hint="cms sparknomad service start starts one."
+        )
+    shown = {"url": running.url, "pid": running.process.pid}
+    make_output(arguments).record(shown, shown)
+    return 0
+
+
+def _token_create(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import open_store
+
+    manager, output = make_manager(arguments), make_output(arguments)
+    name, role = arguments["NAME"], arguments["--role"]
+    ttl = timeout_of(arguments, None, "--ttl")
+    secret = open_store(manager.paths).create_token(name, role, ttl)
+    if output.is_table:
+        manager.say(f"token {name!r} of a {role}, shown once")
+        print(secret)
+    else:
+        output.data({"name": name, "role": role, "secret": secret})
+    return 0
+
+
+def _token_list(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import open_store
+
+    columns = {
+        "NAME": lambda token: token.name,
+        "ROLE": lambda token: token.role,
+        "CREATED": lambda token: when(token.created),
+        "EXPIRES": lambda token: when(token.expires) if token.expires else "-",
+    }
+    found = open_store(make_manager(arguments).paths).tokens()
+    make_output(arguments).rows(found, columns, empty="no tokens")
+    return 0
+
+
+def _token_revoke(arguments: Arguments) -> int:
+    from cloudmesh.sparknomad.service.running import open_store
+
+    manager, name = make_manager(arguments), arguments["NAME"]
+    open_store(manager.paths).revoke_token(name)
+    tell(arguments, manager, f"token {name!r} is revoked", "name", "NAME")
+    return 0
+
+
+def _token(arguments: Arguments) -> int:
+    for verb, function in (("create", _token_create), ("list", _token_list)):
+        if arguments[verb]:
+            return function(arguments)
+    return _token_revoke(arguments)
+
+
+def _spec(arguments: Arguments) -> int:
+    del arguments
+    place = files("cloudmesh.sparknomad.service") / "openapi.yaml"
+    sys.stdout.write(place.read_text("utf-8"))
+    return 0
+
+
+VERBS: dict[str, Callable[[Arguments], int]] = {
+    "start": _start,
+    "stop": _stop,
+    "status": _status,
+    "token": _token,
+    "spec": _spec,
+}
