@@ -13,6 +13,9 @@ from cloudmesh.sparknomad.verbs.pipelines import PipelineVerbs
 from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS, SharingVerbs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudmesh.sparknomad.client import Remote
     from cloudmesh.sparknomad.machine import Check, SetupStep
 
 __all__ = [
@@ -36,6 +39,19 @@ class Sparknomad(CheckingVerbs, PipelineVerbs, ImageVerbs, OperatingVerbs, Shari
             it, only known ones are trusted.
         show: shows what a host is doing now, where somebody watches.
     """
+
+    @staticmethod
+    def connect(url: str, token: str, *, ca: Path | None = None) -> Remote:
+        """The same verbs by a service that runs elsewhere, as far as it carries them.
+
+        Args:
+            url: of the service, such as ``https://host:8450/v1``.
+            token: of `service token create`.
+            ca: a file with certificates that the service's is checked against.
+        """
+        from cloudmesh.sparknomad.client import Remote
+
+        return Remote(url, token, ca=ca)
 
     def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
         """Find or install Nomad, Java and Spark; with `dry_run`, only tell what would be done."""

@@ -355,3 +355,35 @@ def test_a_second_service_a_taken_port_and_others_without_tls_are_refused(
     assert told.code == 1 and "can't be listened at" in told.err
     told = other("service", "start", "--host=0.0.0.0", "--port=0")
     assert told.code == 2 and "TLS is needed" in told.err
+
+
+def test_the_client_has_the_managers_verbs(service: Service, tmp_path: Any) -> None:
+    from cloudmesh.sparknomad.errors import ForbiddenError, NotFoundError
+    from cloudmesh.sparknomad.manager import Sparknomad
+    from cloudmesh.sparknomad.model import ClusterState, RunState
+
+    (tmp_path / "greet.py").write_text("import sys\nprint('hello', *sys.argv[1:])\n")
+    (tmp_path / "greet.yaml").write_text(
+        "job: greet\nprogram: greet.py\nparameters: {whom: {default: you}}\narguments: ['{whom}']\n"
+    )
+    (tmp_path / "twice.yaml").write_text(
+        "pipeline: twice\nsteps:\n  a: {job: greet}\n  b: {job: greet, after: [a]}\n"
+    )
+    here = Sparknomad.connect(service.url, service.tokens["operator"])
+    assert here.cluster_status("default").state is ClusterState.RUNNING
+    assert here.job_define(tmp_path / "greet.yaml").job == "greet"
+    assert "greet" in [spec.job for spec in here.job_list()]
+    run = here.job_run("greet", {"whom": "me"})
+    assert b"".join(chunk.data for chunk in here.job_logs(run.run, follow=True)) == b"hello me\n"
+    ended = here.job_wait(run.run, timeout=60)
+    assert ended.state is RunState.SUCCEEDED and ended.parameters == {"whom": "me"}
+    assert here.pipeline_define(tmp_path / "twice.yaml").pipeline == "twice"
+    made = here.pipeline_run("twice", {})
+    assert here.pipeline_wait(made.run, timeout=90).state is RunState.SUCCEEDED
+    assert here.cluster_scale("default", 1).workers == 1
+    with pytest.raises(NotFoundError, match="no job 'nope'"):
+        here.job_show("nope")
+    reader = Sparknomad.connect(service.url, service.tokens["reader"])
+    assert reader.job_status(run.run).state is RunState.SUCCEEDED
+    with pytest.raises(ForbiddenError, match="needs the role submitter"):
+        reader.job_run("greet", {})

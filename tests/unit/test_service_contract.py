@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cloudmesh.sparknomad.client import Remote
 from cloudmesh.sparknomad.commands import COMMANDS
 from cloudmesh.sparknomad.errors import ForbiddenError
 from cloudmesh.sparknomad.manager import Sparknomad
@@ -142,3 +143,27 @@ def test_others_are_let_in_only_with_tls_and_a_token(tmp_path: Any) -> None:
         Binding("127.0.0.1", 1, cert, None).check(1)
     with pytest.raises(InputError, match="no such file"):
         Binding("127.0.0.1", 1, cert, tmp_path / "other").check(1)
+
+
+REMOTE = sorted(
+    name for name, member in vars(Remote).items() if callable(member) and not name.startswith("_")
+)
+
+
+def test_the_client_has_every_verb_that_makes_sense_from_afar() -> None:
+    left_out = CALLS - set(REMOTE)
+    assert left_out == {"pipeline_report", "storage_evict", "storage_profiles", "storage_staged"}
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_the_clients_verbs_take_and_give_what_the_managers_do(name: str) -> None:
+    here, there = (inspect.signature(getattr(kind, name)) for kind in (Sparknomad, Remote))
+    theirs = {p.name: p for p in there.parameters.values()}
+    mine = {p.name: p for p in here.parameters.values()}
+    assert set(theirs) <= set(mine)
+    for parameter in theirs.values():
+        own = mine[parameter.name]
+        assert parameter.kind == own.kind, parameter
+        if own.default is not inspect.Parameter.empty and name != "cluster_deploy":
+            assert parameter.default == own.default, parameter
+    assert str(there.return_annotation) == str(here.return_annotation)

@@ -1,0 +1,437 @@
+"""The verbs of a manager that runs elsewhere, behind its REST service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import requests
+import yaml
+from pydantic import TypeAdapter
+
+from cloudmesh.sparknomad import errors
+from cloudmesh.sparknomad.errors import InputError, SparknomadError, UnreachableError
+from cloudmesh.sparknomad.job.jobs import is_path, read_job
+from cloudmesh.sparknomad.model import (
+    ClusterStatus,
+    ImageRecord,
+    LogChunk,
+    LogStream,
+    RunRecord,
+)
+from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
+from cloudmesh.sparknomad.specfile import build_spec, read_spec, spec_to_dict
+from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec, Stage
+from cloudmesh.sparknomad.state_pipelines import PipelineRecord
+
+__all__ = ["Remote"]
+
+_SECONDS = 60
+_TRIES = 5
+_POLL_SECONDS = 0.3
+_AGAIN = (429, 502, 503, 504)
+_METHODS = ("get", "put", "post", "delete")
+
+Kind = TypeVar("Kind")
+
+
+def _contract() -> dict[str, tuple[str, str]]:
+    """Method and path of each operation."""
+    place = files("cloudmesh.sparknomad") / "service" / "openapi.yaml"
+    document = yaml.safe_load(place.read_text("utf-8"))
+    return {
+        operation["operationId"]: (method, path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in _METHODS
+    }
+
+
+def _error(problem: Mapping[str, Any]) -> SparknomadError:
+    """The error that the service's manager has raised."""
+    code = problem.get("code", "")
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    kind = next((each for each in kinds if each.code == code), SparknomadError)
+    told = str(problem.get("detail") or problem.get("title") or "The service refused it.")
+    made: SparknomadError = kind(told, hint=str(problem.get("hint") or ""))
+    return made
+
+
+class Remote:
+    """The verbs that a service carries, with the arguments and answers of the manager's.
+
+    What changes something is sent with a key of its own, so that it is done once though it is
+    sent again when the connection breaks. Long work is waited for.
+
+    Args:
+        url: of the service, with ``/v1``.
+        token: of a reader, a submitter or an operator.
+        ca: a file with certificates that the service's is checked against.
+        say: shows one line of progress of long work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ca: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._say = say
+        self._operations = _contract()
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {token}"
+        if ca is not None:
+            self._session.verify = str(ca)
+
+    # requests
+
+    def _send(
+        self,
+        verb: str,
+        places: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        **more: Any,
+    ) -> requests.Response:
+        method, path = self._operations[verb]
+        for name, value in (places or {}).items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        headers = dict(more.pop("headers", {}))
+        if method in ("put", "post"):
+            headers["Idempotency-Key"] = uuid.uuid4().hex
+        given = {k: _plain(v) for k, v in (query or {}).items() if v is not None}
+        problem = ""
+        for number in range(_TRIES):
+            try:
+                answer = self._session.request(
+                    method, f"{self.url}{path}", params=given, json=body, headers=headers,
+                    timeout=_SECONDS, **more,
+                )  # fmt: skip
+            except requests.RequestException as error:
+                problem = str(error)
+            else:
+                if answer.status_code not in _AGAIN:
+                    return self._checked(answer)
+                problem = f"it answered {answer.status_code}"
+            time.sleep(0.2 * 2**number)
+        raise UnreachableError(
+            f"The service at {self.url} does not answer: {problem}.",
+            hint="See `cms sparknomad service status` on its machine.",
+        )
+
+    @staticmethod
+    def _checked(answer: requests.Response) -> requests.Response:
+        if answer.status_code < 400:
+            return answer
+        try:
+            problem = answer.json()
+        except ValueError:
+            problem = {"detail": f"the service answered {answer.status_code}"}
+        raise _error(problem)
+
+    def _ask(
+        self,
+        kind: type[Kind],
+        verb: str,
+        places: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+    ) -> Kind:
+        return _read(kind, self._send(verb, places, query, body).json())
+
+    def _wait(self, kind: type[Kind], answer: requests.Response) -> Kind:
+        """Wait until long work has ended."""
+        operation, said = answer.json()["operation"], 0
+        while True:
+            told = self._send("operation_status", {"operation": operation}).json()
+            if told["lines"] > said:
+                said = self._tell(operation, said)
+            if told["state"] == "failed":
+                raise _error(told["problem"])
+            if told["state"] == "succeeded":
+                return _read(kind, told["result"])
+            time.sleep(_POLL_SECONDS)
+
+    def _tell(self, operation: str, said: int) -> int:
+        headers = {"Last-Event-ID": str(said)}
+        places = {"operation": operation}
+        with self._send("operation_events", places, headers=headers, stream=True) as answer:
+            for name, data, number in _events(answer):
+                if name == "line":
+                    self._say(data)
+                    said = int(number)
+                # What comes later is told the next time: this must not wait for the end.
+                if name == "end" or said >= self._lines(operation):
+                    break
+        return said
+
+    def _lines(self, operation: str) -> int:
+        told = self._send("operation_status", {"operation": operation}).json()
+        return int(told["lines"])
+
+    # clusters and images
+
+    def cluster_list(self) -> list[ClusterStatus]:
+        """See `Sparknomad.cluster_list`."""
+        return self._ask(list[ClusterStatus], "cluster_list")
+
+    def cluster_status(self, name: str) -> ClusterStatus:
+        """See `Sparknomad.cluster_status`."""
+        return self._ask(ClusterStatus, "cluster_status", {"name": name})
+
+    def cluster_deploy(self, spec: ClusterSpec, *, timeout: float = 600.0) -> ClusterStatus:
+        """See `Sparknomad.cluster_deploy`."""
+        places, body = {"name": spec.cluster}, spec_to_dict(spec)
+        answer = self._send("cluster_deploy", places, {"timeout": timeout}, body)
+        return self._wait(ClusterStatus, answer)
+
+    def cluster_destroy(self, name: str, *, force: bool = False, timeout: float = 120.0) -> bool:
+        """See `Sparknomad.cluster_destroy`."""
+        query = {"force": force, "timeout": timeout}
+        answer = self._send("cluster_destroy", {"name": name}, query)
+        return bool(self._wait(dict[str, bool], answer)["found"])
+
+    def cluster_scale(
+        self, name: str, workers: int, *, site: str | None = None, timeout: float = 600.0
+    ) -> ClusterStatus:
+        """See `Sparknomad.cluster_scale`."""
+        body = {"workers": workers, "site": site, "timeout": timeout}
+        return self._wait(ClusterStatus, self._send("cluster_scale", {"name": name}, None, body))
+
+    def image_list(self) -> list[ImageRecord]:
+        """See `Sparknomad.image_list`."""
+        return self._ask(list[ImageRecord], "image_list")
+
+    def image_inspect(self, name: str) -> ImageRecord:
+        """See `Sparknomad.image_inspect`."""
+        return self._ask(ImageRecord, "image_inspect", {"name": name})
+
+    def image_build(self, spec: ImageSpec) -> ImageRecord:
+        """See `Sparknomad.image_build`."""
+        answer = self._send("image_build", {"name": spec.image}, None, spec_to_dict(spec))
+        return self._wait(ImageRecord, answer)
+
+    # jobs
+
+    def job_list(self) -> list[JobSpec]:
+        """See `Sparknomad.job_list`."""
+        return [_spec(JobSpec, each) for each in self._send("job_list").json()]
+
+    def job_show(self, job: str) -> JobSpec:
+        """See `Sparknomad.job_show`; `job` is the name of a defined one."""
+        return _spec(JobSpec, self._send("job_show", {"job": job}).json())
+
+    def job_define(self, path: Path) -> JobSpec:
+        """See `Sparknomad.job_define`; its files go along."""
+        spec = read_job(path)
+        needs = spec.dependencies
+        paths = [spec.program, *needs.python, *needs.jars, *needs.files]
+        named: dict[str, Path] = {}
+        for each in map(Path, paths):
+            if named.setdefault(each.name, each) != each:
+                raise InputError(f"Two files of job {spec.job!r} are named {each.name!r}.")
+        document = spec_to_dict(spec)
+        document["program"] = Path(spec.program).name
+        document["dependencies"] = {
+            kind: [Path(each).name for each in listed]
+            for kind, listed in document["dependencies"].items()
+        }
+        content = {
+            name: base64.b64encode(each.read_bytes()).decode() for name, each in named.items()
+        }
+        body = {"spec": document, "files": content}
+        return _spec(JobSpec, self._send("job_define", {"job": spec.job}, None, body).json())
+
+    def job_remove(self, job: str) -> None:
+        """See `Sparknomad.job_remove`."""
+        self._send("job_remove", {"job": job})
+
+    # runs
+
+    def job_run(
+        self,
+        job: str,
+        values: Mapping[str, Any],
+        *,
+        cluster: str | None = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+        stage: Mapping[str, Stage] | None = None,
+        site: str | None = None,
+    ) -> RunRecord:
+        """See `Sparknomad.job_run`; `job` is the name of a defined one."""
+        _refuse_path(job)
+        body = {
+            "job": job,
+            "values": dict(values),
+            "cluster": cluster,
+            "site": site,
+            "timeout": timeout,
+            "queue_timeout": queue_timeout,
+            "stage": {name: mode.value for name, mode in (stage or {}).items()},
+        }
+        return self._ask(RunRecord, "job_run", body=body)
+
+    def job_runs(
+        self, *, job: str | None = None, state: Any = None, limit: int | None = None
+    ) -> list[RunRecord]:
+        """See `Sparknomad.job_runs`."""
+        query = {"job": job, "state": state, "limit": limit}
+        return self._ask(list[RunRecord], "job_runs", query=query)
+
+    def job_status(self, run: str) -> RunRecord:
+        """See `Sparknomad.job_status`."""
+        return self._ask(RunRecord, "job_status", {"run": run})
+
+    def job_cancel(self, run: str) -> RunRecord:
+        """See `Sparknomad.job_cancel`."""
+        return self._ask(RunRecord, "job_cancel", {"run": run})
+
+    def job_wait(self, run: str, *, timeout: float | None = None) -> RunRecord:
+        """See `Sparknomad.job_wait`."""
+        return _until(lambda: self.job_status(run), run, timeout)
+
+    def job_logs(self, run: str, *, follow: bool = False) -> Iterator[LogChunk]:
+        """See `Sparknomad.job_logs`; goes on where it was when the connection breaks."""
+        after = ""
+        while True:
+            headers = {"Last-Event-ID": after} if after else {}
+            try:
+                with self._send(
+                    "job_logs", {"run": run}, {"follow": follow}, headers=headers, stream=True
+                ) as answer:
+                    for name, data, number in _events(answer):
+                        if name == "end":
+                            return
+                        if name == "problem":
+                            raise _error(data)
+                        after = number or after
+                        yield LogChunk(LogStream(name), data.encode("utf-8"))
+            except requests.RequestException:
+                time.sleep(_POLL_SECONDS)
+
+    # pipelines
+
+    def pipeline_list(self) -> list[PipelineSpec]:
+        """See `Sparknomad.pipeline_list`."""
+        return [_spec(PipelineSpec, each) for each in self._send("pipeline_list").json()]
+
+    def pipeline_show(self, pipeline: str) -> PipelineSpec:
+        """See `Sparknomad.pipeline_show`; `pipeline` is the name of a defined one."""
+        return _spec(PipelineSpec, self._send("pipeline_show", {"pipeline": pipeline}).json())
+
+    def pipeline_define(self, path: Path) -> PipelineSpec:
+        """See `Sparknomad.pipeline_define`; its jobs are names of defined ones."""
+        spec = read_spec(PipelineSpec, path)
+        places = {"pipeline": spec.pipeline}
+        answer = self._send("pipeline_define", places, None, spec_to_dict(spec))
+        return _spec(PipelineSpec, answer.json())
+
+    def pipeline_remove(self, pipeline: str) -> None:
+        """See `Sparknomad.pipeline_remove`."""
+        self._send("pipeline_remove", {"pipeline": pipeline})
+
+    def pipeline_run(
+        self,
+        pipeline: str,
+        values: Mapping[str, Any],
+        *,
+        cluster: str | None = None,
+        site: str | None = None,
+        reuse: bool = False,
+    ) -> PipelineRecord:
+        """See `Sparknomad.pipeline_run`; `pipeline` is the name of a defined one."""
+        _refuse_path(pipeline)
+        body = {
+            "pipeline": pipeline,
+            "values": dict(values),
+            "cluster": cluster,
+            "site": site,
+            "reuse": reuse,
+        }
+        return self._ask(PipelineRecord, "pipeline_run", body=body)
+
+    def pipeline_runs(
+        self, *, pipeline: str | None = None, limit: int | None = None
+    ) -> list[PipelineRecord]:
+        """See `Sparknomad.pipeline_runs`."""
+        query = {"pipeline": pipeline, "limit": limit}
+        return self._ask(list[PipelineRecord], "pipeline_runs", query=query)
+
+    def pipeline_status(self, run: str) -> PipelineRecord:
+        """See `Sparknomad.pipeline_status`."""
+        return self._ask(PipelineRecord, "pipeline_status", {"run": run})
+
+    def pipeline_cancel(self, run: str) -> PipelineRecord:
+        """See `Sparknomad.pipeline_cancel`."""
+        return self._ask(PipelineRecord, "pipeline_cancel", {"run": run})
+
+    def pipeline_resume(self, run: str) -> PipelineRecord:
+        """See `Sparknomad.pipeline_resume`."""
+        return self._ask(PipelineRecord, "pipeline_resume", {"run": run})
+
+    def pipeline_wait(self, run: str, *, timeout: float | None = None) -> PipelineRecord:
+        """See `Sparknomad.pipeline_wait`."""
+        return _until(lambda: self.pipeline_status(run), run, timeout)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return getattr(value, "value", value)
+
+
+def _read(kind: type[Kind], data: Any) -> Kind:
+    made: Kind = TypeAdapter(kind).validate_python(data)
+    return made
+
+
+def _spec(kind: type[Kind], data: Mapping[str, Any]) -> Kind:
+    return build_spec(kind, data, origin="the service")
+
+
+def _refuse_path(name: str) -> None:
+    if is_path(name):
+        raise InputError(
+            f"{name!r}: a service runs what is defined there.",
+            hint="Define it first: job_define(path), or pipeline_define(path).",
+        )
+
+
+def _until(look: Callable[[], Kind], run: str, timeout: float | None) -> Kind:
+    from cloudmesh.sparknomad.waiting import Deadline, wait_until
+
+    def ended() -> Kind | None:
+        record: Any = look()
+        return record if record.state.is_terminal else None
+
+    deadline = Deadline(timeout if timeout is not None else float("inf"))
+    return wait_until(ended, f"run {run!r} to end", deadline, interval=_POLL_SECONDS)
+
+
+def _events(answer: requests.Response) -> Iterator[tuple[str, Any, str]]:
+    """Name, data and id of each server-sent event."""
+    name = number = ""
+    data: list[str] = []
+    for line in answer.iter_lines():
+        text = line.decode("utf-8")
+        if not text:
+            if data:
+                yield name, json.loads("\n".join(data)), number
+            name, number, data = "", "", []
+        elif text.startswith("event: "):
+            name = text[7:]
+        elif text.startswith("id: "):
+            number = text[4:]
+        elif text.startswith("data: "):
+            data.append(text[6:])
