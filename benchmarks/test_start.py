@@ -32,7 +32,7 @@ def test_listing_ten_thousand_runs(tool: Tool, results: list[dict[str, Any]]) ->
 
 def _fill(store: Store, count: int) -> None:
     now = time.time()
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         for number in range(count):
             record = RunRecord(f"run-{number}", "job", "gone", RunState.SUCCEEDED, now - number, {})
             connection.execute(
