@@ -28,6 +28,11 @@ test-slow: ## Run the tests that take many minutes, such as building Nomad from 
 	@scripts/bootstrap test
 	@$(RUN)/python -m pytest -q -m slow
 
+.PHONY: test-faults
+test-faults: ## Run the long tests of what happens when something fails
+	@scripts/bootstrap test
+	@$(RUN)/python -m pytest -q -m "slow or not slow" tests/faults
+
 .PHONY: lint
 lint: ## Check format, lint, types, layers and generated files
 	@scripts/bootstrap unit

@@ -58,7 +58,9 @@ def test_a_killed_submission_is_told_and_the_next_one_works(command: Command) ->
 
 
 @pytest.mark.nomad
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_killed_deploy_of_nomad_is_repaired(
     root: None, image: ImageRecord, command: Command, number: signal.Signals
 ) -> None:

@@ -196,7 +196,7 @@ def test_what_a_network_does_costs_time_but_no_byte(lab: Lab, name: str, spoil: 
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
-        ("expired", Answer(400, EXPIRED), "expired"),
+        pytest.param("expired", Answer(400, EXPIRED), "expired", marks=pytest.mark.slow),
         pytest.param(
             "denied", Answer(403, DENIED), "denied|forbidden|AccessDenied", marks=pytest.mark.slow
         ),

@@ -103,6 +103,18 @@ def test_every_answer_has_its_safe_headers(tmp_path: Path) -> None:
     assert b"access-control-allow-origin" not in headers
 
 
+def test_the_page_is_for_all_and_lets_no_other_script_in(tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    status, headers, body = client("/")
+    assert status == 200 and b"<title>sparknomad</title>" in body
+    policy = headers[b"content-security-policy"].decode()
+    assert "default-src 'none'" in policy and "script-src 'self'" in policy
+    for path, kind in (("/app.js", b"text/javascript"), ("/style.css", b"text/css")):
+        status, headers, body = client(path)
+        assert status == 200 and headers[b"content-type"].startswith(kind) and body
+    assert client("/../store.py")[2] == client("/secret")[2] == b"ok"  # the application's
+
+
 def test_health_is_for_all_and_metrics_for_who_has_a_token(tmp_path: Path) -> None:
     client = Client(tmp_path)
     assert client("/health")[0] == client("/ready")[0] == 200

@@ -7,8 +7,9 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
 ]
+
+
+_WEB = {
+    "/": ("index.html", b"text/html; charset=utf-8"),
+    "/style.css": ("style.css", b"text/css; charset=utf-8"),
+    "/app.js": ("app.js", b"text/javascript; charset=utf-8"),
+    "/api.js": ("api.js", b"text/javascript; charset=utf-8"),
+    "/parts.js": ("parts.js", b"text/javascript; charset=utf-8"),
+}
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,9 @@ class Guard:
         if scope["path"] in ("/health", "/ready", "/metrics"):
             await self._own(scope, send)
             return
+        if scope["path"] in _WEB and scope["method"] in ("GET", "HEAD"):
+            await self._page(scope, send)
+            return
         begun, status = time.monotonic(), 0
         token = self._token(scope)
 
@@ -142,6 +159,15 @@ class Guard:
             await _answer(send, 200, text.encode(), b"text/plain; version=0.0.4")
             return
         await _answer(send, 200, b'{"status": "ok"}\n', b"application/json")
+
+    @staticmethod
+    async def _page(scope: Scope, send: Send) -> None:
+        """A part of the web page, which holds nothing that needs a token."""
+        name, kind = _WEB[scope["path"]]
+        content = (files("cloudmesh.sparknomad.service") / "web" / name).read_bytes()
+        body = b"" if scope["method"] == "HEAD" else content
+        policy = (b"content-security-policy", _POLICY)
+        await _answer(send, 200, body, kind, [*_HEADERS, policy])
 
     def _token(self, scope: Scope) -> Token | None:
         for name, value in scope["headers"]:
@@ -214,8 +240,14 @@ async def _plain(send: Send, status: int, detail: str) -> None:
     await _answer(send, status, json.dumps(problem).encode(), b"application/problem+json")
 
 
-async def _answer(send: Send, status: int, body: bytes, kind: bytes) -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+async def _answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    kind: bytes,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more]
     if status == 429:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
