@@ -20,8 +20,9 @@ import sys, time
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
+seconds = int(sys.argv[1])
 rows = spark.range(3, numPartitions=3)
-rows.foreach(lambda row: time.sleep(int(sys.argv[1])))
+rows.foreach(lambda row: time.sleep(seconds))
 print("done", rows.count())
 """
 JOB = {

@@ -215,7 +215,7 @@ def expand(
     waits = order(spec)
     made: dict[str, list[Step]] = {}
     problems: list[str] = []
-    for name in graphlib.TopologicalSorter(waits).static_order():
+    for name in _in_order(waits):
         step = spec.steps[name]
         made[name] = []
         for variables in _combinations(step):
@@ -236,6 +236,15 @@ def expand(
     steps = [step for name in made for step in made[name]]
     _refuse_two_writers(steps)
     return steps
+
+
+def _in_order(waits: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The steps as they are written, but each after those that it waits for."""
+    done: list[str] = []
+    while len(done) < len(waits):
+        ready = (name for name in waits if name not in done)
+        done.append(next(name for name in ready if all(other in done for other in waits[name])))
+        yield done[-1]
 
 
 def _combinations(step: StepSpec) -> Iterator[dict[str, Any]]:
