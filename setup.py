@@ -44,6 +44,7 @@ TEST = [
     "pytest-benchmark>=5.1",
     "pytest-timeout>=2.3",
     "ruff>=0.12",
+    "schemathesis>=4.32",
     "setuptools>=70",
     "types-PyYAML",
     "types-docopt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ _PROBLEM = {"Content-Type": "application/problem+json"}
 _MADE = {"job_run": ("run", "/v1/runs/"), "pipeline_run": ("run", "/v1/pipeline-runs/")}
 """Verbs that make something whose id is chosen before: its name, and where it is then."""
 
+_METHODS = ("get", "put", "post", "delete")
 _TOLD = 500
 """Characters of what is told of a request that is malformed."""
 
@@ -51,12 +53,11 @@ def contract() -> dict[str, Any]:
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    methods = ("get", "put", "post", "delete")
     return {
         operation["operationId"]: operation
         for place in document["paths"].values()
         for method, operation in place.items()
-        if method in methods
+        if method in _METHODS
     }
 
 
@@ -316,4 +317,23 @@ def make_app(service: Service) -> AsyncApp:
 
 def guarded(service: Service, audit: Path) -> Guard:
     """The application with everything that stands before it."""
-    return Guard(make_app(service), service.store, service.limits, audit)
+    return Guard(
+        make_app(service), service.store, service.limits, audit, _methods(service.contract)
+    )
+
+
+def _methods(document: Mapping[str, Any]) -> Callable[[str], list[str]]:
+    """Tells the methods of a path: the framework tells only those of one operation."""
+    known = [
+        (re.compile("/v1" + re.sub(r"\{\w+\}", "[^/]+", path)), place)
+        for path, place in document["paths"].items()
+    ]
+
+    def methods(path: str) -> list[str]:
+        for pattern, place in known:
+            if pattern.fullmatch(path):
+                found = [each.upper() for each in place if each in _METHODS]
+                return [*found, "HEAD"] if "GET" in found else found
+        return []
+
+    return methods

@@ -103,9 +103,18 @@ class Guard:
         store: knows the callers.
         limits: of requests.
         audit: a file to which each request that changes something is appended.
+        methods: tells those of a path.
     """
 
-    def __init__(self, app: Any, store: ServiceStore, limits: Limits, audit: Path) -> None:
+    def __init__(
+        self,
+        app: Any,
+        store: ServiceStore,
+        limits: Limits,
+        audit: Path,
+        methods: Callable[[str], list[str]] = lambda path: [],
+    ) -> None:
+        self._methods = methods
         self._app = app
         self._store = store
         self._limits = limits
@@ -134,6 +143,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                if status == 405:
+                    allow = ", ".join(self._methods(scope["path"])).encode()
+                    kept = [each for each in message["headers"] if each[0].lower() != b"allow"]
+                    message["headers"] = [*kept, (b"allow", allow)]
             await send(message)
 
         refused = self._refusal(scope, token)
