@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from cloudmesh.sparknomad.incluster.pipeline import Attempt, Plan, PlannedStep
+from cloudmesh.sparknomad.errors import InputError, NotFoundError
+from cloudmesh.sparknomad.incluster.pipeline import Attempt, PipelineState, Plan, PlannedStep
 from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["PipelineStep", "PipelineSubmission", "plan_of"]
+__all__ = ["PipelineStep", "PipelineSubmission", "RunsPipelines", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,70 @@ def plan_of(
         submission.keep,
         tuple(f"{root}/{path.strip('/')}" for path in submission.kept),
     )
+
+
+class RunsPipelines(ABC):
+    """The part of a provider's contract that is about pipelines."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def _exists(self, name: str) -> None:
+        """Refuse a cluster that is not there."""
+
+    @abstractmethod
+    def _check_fit(self, spec: ClusterSpec, submission: Submission) -> None:
+        """Refuse a run that could only wait for ever."""
+
+    def pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        """Send a pipeline; it is run in the cluster. Sent again, nothing happens.
+
+        Raises:
+            InputError: if one of its runs could never start.
+            UnreachableError: if the cluster does not answer.
+        """
+        self._exists(spec.cluster)
+        for step in pipeline.steps:
+            for submission in step.submissions:
+                self._check_fit(spec, submission)
+        self._pipeline_submit(spec, pipeline)
+
+    def pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
+        """Where a pipeline's run stands; ``None`` before it has begun.
+
+        Raises:
+            NotFoundError: if the cluster does not know it.
+        """
+        self._exists(cluster)
+        return self._pipeline_state(cluster, run)
+
+    def pipeline_logs(self, cluster: str, run: str) -> bytes:
+        """The last lines of what runs a pipeline, not of its steps' programs."""
+        self._exists(cluster)
+        return self._pipeline_logs(cluster, run)
+
+    def pipeline_cancel(self, cluster: str, run: str) -> None:
+        """Let nothing more of a pipeline begin, and end what runs."""
+        self._exists(cluster)
+        self._pipeline_cancel(cluster, run)
+
+    # hooks
+
+    def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        raise self._no_pipelines()
+
+    def _pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
+        raise self._no_pipelines()
+
+    def _pipeline_logs(self, cluster: str, run: str) -> bytes:
+        raise self._no_pipelines()
+
+    def _pipeline_cancel(self, cluster: str, run: str) -> None:
+        raise self._no_pipelines()
+
+    def _no_pipelines(self) -> InputError:
+        return InputError(f"Provider {self.name!r} does not run pipelines.")
+
+    @staticmethod
+    def _unknown_pipeline(run: str) -> NotFoundError:
+        return NotFoundError(f"The cluster does not know a run {run!r} of a pipeline.")

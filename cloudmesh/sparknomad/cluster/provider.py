@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from cloudmesh.sparknomad.cluster.fitting import check_fit
 from cloudmesh.sparknomad.cluster.operations import HostOperations
-from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission
+from cloudmesh.sparknomad.cluster.pipelines import RunsPipelines
 from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.configuration import Configuration
@@ -27,7 +28,6 @@ from cloudmesh.sparknomad.errors import (
     SpecError,
     WaitTimeoutError,
 )
-from cloudmesh.sparknomad.incluster.pipeline import PipelineState
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
@@ -42,7 +42,6 @@ from cloudmesh.sparknomad.model import (
 )
 from cloudmesh.sparknomad.processes import exclusive
 from cloudmesh.sparknomad.specs import NAME_PATTERN, ClusterSpec
-from cloudmesh.sparknomad.units import format_size
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["ClusterProvider", "ProviderContext"]
@@ -71,7 +70,7 @@ class ProviderContext:
     show: Callable[[str, str], None] = lambda subject, state: None
 
 
-class ClusterProvider(Shareable, ABC):
+class ClusterProvider(Shareable, RunsPipelines, ABC):
     """What runs clusters and runs.
 
     Args:
@@ -282,38 +281,6 @@ class ClusterProvider(Shareable, ABC):
         self._exists(cluster)
         return self._sites(cluster)
 
-    def pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
-        """Send a pipeline; it is run in the cluster. Sent again, nothing happens.
-
-        Raises:
-            InputError: if one of its runs could never start.
-            UnreachableError: if the cluster does not answer.
-        """
-        self._exists(spec.cluster)
-        for step in pipeline.steps:
-            for submission in step.submissions:
-                self._check_fit(spec, submission)
-        self._pipeline_submit(spec, pipeline)
-
-    def pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
-        """Where a pipeline's run stands; ``None`` before it has begun.
-
-        Raises:
-            NotFoundError: if the cluster does not know it.
-        """
-        self._exists(cluster)
-        return self._pipeline_state(cluster, run)
-
-    def pipeline_logs(self, cluster: str, run: str) -> bytes:
-        """The last lines of what runs a pipeline, not of its steps' programs."""
-        self._exists(cluster)
-        return self._pipeline_logs(cluster, run)
-
-    def pipeline_cancel(self, cluster: str, run: str) -> None:
-        """Let nothing more of a pipeline begin, and end what runs."""
-        self._exists(cluster)
-        self._pipeline_cancel(cluster, run)
-
     def hosts(self, cluster: str) -> HostOperations | None:
         """What can be done with the cluster's hosts, or ``None`` if it has none of its own."""
         return None
@@ -328,21 +295,6 @@ class ClusterProvider(Shareable, ABC):
 
     def _sites(self, cluster: str) -> Sequence[SiteStatus]:
         return ()
-
-    def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
-        raise self._no_pipelines()
-
-    def _pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
-        raise self._no_pipelines()
-
-    def _pipeline_logs(self, cluster: str, run: str) -> bytes:
-        raise self._no_pipelines()
-
-    def _pipeline_cancel(self, cluster: str, run: str) -> None:
-        raise self._no_pipelines()
-
-    def _no_pipelines(self) -> InputError:
-        return InputError(f"Provider {self.name!r} does not run pipelines.")
 
     @abstractmethod
     def _plan(self, spec: ClusterSpec, runtime: Runtime | None) -> Sequence[PlanStep]: ...
@@ -452,34 +404,7 @@ class ClusterProvider(Shareable, ABC):
 
     def _check_fit(self, spec: ClusterSpec, submission: Submission) -> None:
         """Refuse a run that could only wait for ever."""
-        wanted = submission.job.resources.executors
-        problems = []
-        part = spec.parts.get(submission.site) or next(iter(spec.parts.values()))
-        if wanted.cores > part.cores:
-            problems.append(
-                f"resources.executors.cores: {wanted.cores}: a worker of cluster "
-                f"{spec.cluster!r} has {part.cores}"
-            )
-        if wanted.memory > part.memory:
-            problems.append(
-                f"resources.executors.memory: {format_size(wanted.memory)}: a worker of "
-                f"cluster {spec.cluster!r} has {format_size(part.memory)}"
-            )
-        heap, limit = submission.job.resources.driver.memory, self._driver_limit(spec)
-        if limit is not None and heap > limit:
-            problems.append(
-                f"resources.driver.memory: {format_size(heap)}: cluster {spec.cluster!r} has "
-                f"room for {limit // 1024**2}m"
-            )
-        if problems:
-            raise InputError(
-                f"job {submission.job.job!r}: " + "; ".join(problems),
-                hint="Ask for less, or deploy workers with more --cores or --memory.",
-            )
-
-    @staticmethod
-    def _unknown_pipeline(run: str) -> NotFoundError:
-        return NotFoundError(f"The cluster does not know a run {run!r} of a pipeline.")
+        check_fit(spec, submission, self._driver_limit(spec))
 
     @staticmethod
     def _unknown_run(cluster: str, run: str) -> NotFoundError:
