@@ -39,6 +39,7 @@ HELD = "held"
 _PLANS = "/sparknomad/pipelines"
 _ENDED = ("complete", "failed", "lost", "unknown")
 _PATIENCE_SECONDS = 120.0
+_SOON_SECONDS = 5.0
 
 
 def _seen(outcome: Mapping[str, Any]) -> pipeline.Seen:
@@ -317,6 +318,8 @@ def _task() -> int:
     _tell(plan, key, ended)
     if plan.keep is not None and ended.state == "succeeded":
         pipeline_end.expire(hdfs, plan.run, plan.kept, time.time() + plan.keep)
+        if plan.keep <= _SOON_SECONDS:
+            time.sleep(plan.keep)
         _sweep(hdfs)
     return 0
 

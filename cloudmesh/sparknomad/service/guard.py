@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.service.identity import STORE
+from cloudmesh.sparknomad.service.identity import CALLER
 from cloudmesh.sparknomad.service.store import ServiceStore, Token
 
 __all__ = ["Guard", "Limits"]
@@ -125,7 +125,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        STORE.set(self._store)
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -137,6 +136,7 @@ class Guard:
             return
         begun, status = time.monotonic(), 0
         token = self._token(scope)
+        CALLER.set(token)
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             nonlocal status
