@@ -201,8 +201,6 @@ class Service:
             made = self.calls().call(name, arguments)
             return made, 201, {**_JSON, "Location": _place(name, declared, made)}
         answer = self.calls().call(name, arguments)
-        if answer is None:
-            return None, 204, {}
         return self._told(name, answer)
 
     @staticmethod
@@ -212,7 +210,7 @@ class Service:
         text = json.dumps(answer, sort_keys=True)
         tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
         if _header("If-None-Match") == tag:
-            return None, 304, {"ETag": tag}
+            return None, 304, {**_JSON, "ETag": tag}
         return answer, 200, {**_JSON, "ETag": tag}
 
     def _own(self, name: str, arguments: Mapping[str, Any]) -> Any:

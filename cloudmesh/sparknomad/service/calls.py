@@ -147,7 +147,8 @@ class Calls:
 
     def job_remove(self, job: str) -> Any:
         """See `Sparknomad.job_remove`."""
-        return self.manager.job_remove(job)
+        self.manager.job_remove(job)
+        return {"job": job}
 
     # runs
 
@@ -253,7 +254,8 @@ class Calls:
 
     def pipeline_remove(self, pipeline: str) -> Any:
         """See `Sparknomad.pipeline_remove`."""
-        return self.manager.pipeline_remove(pipeline)
+        self.manager.pipeline_remove(pipeline)
+        return {"pipeline": pipeline}
 
     def pipeline_runs(self, pipeline: str | None = None, limit: int = 100) -> Any:
         """See `Sparknomad.pipeline_runs`."""
