@@ -251,3 +251,12 @@ def test_a_fixed_number_without_idle_brings_none() -> None:
 def test_wrong_bounds_are_told(workers: dict[str, int], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         spec_of(workers=workers)
+
+
+def test_a_cluster_whose_workers_come_by_themselves_is_not_scaled_by_hand() -> None:
+    from cloudmesh.sparknomad.errors import InputError
+    from cloudmesh.sparknomad.verbs.clusters import _with_workers
+
+    with pytest.raises(InputError, match="come and go by themselves"):
+        _with_workers(spec_of(workers={"max": 3}), 2, None)
+    assert _with_workers(spec_of(workers=1, idle="1h"), 2, None).workers == 2

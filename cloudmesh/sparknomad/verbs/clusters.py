@@ -240,6 +240,11 @@ class ClusterVerbs(ComputeVerbs):
 
 def _with_workers(spec: ClusterSpec, workers: int, site: str | None) -> ClusterSpec:
     """A spec with another number of workers, at one site or at each."""
+    if any(part.most > part.workers for part in spec.parts.values()):
+        raise InputError(
+            f"Cluster {spec.cluster!r}: its workers come and go by themselves.",
+            hint="Deploy it with other bounds, or with a fixed number: workers: 4.",
+        )
     if site and site not in spec.sites:
         known = ", ".join(spec.sites) or "none"
         raise NotFoundError(f"Cluster {spec.cluster!r} has no site {site!r}; its sites: {known}.")

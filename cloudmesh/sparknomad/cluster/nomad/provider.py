@@ -34,7 +34,7 @@ from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
 from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records, wanted_cluster
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
-from cloudmesh.sparknomad.errors import InputError, NotFoundError, UnreachableError
+from cloudmesh.sparknomad.errors import NotFoundError, UnreachableError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -188,11 +188,6 @@ class NomadProvider(Sharing):
         directory = self._directory(spec.cluster)
         if self.role(spec.cluster) != "operator":
             self.check_allowed(spec.cluster, "scale it")
-        if spec.scales and any(part.most > part.workers for part in spec.parts.values()):
-            raise InputError(
-                f"Cluster {spec.cluster!r}: its workers come and go by themselves.",
-                hint="Deploy it with other bounds, or with a fixed number: workers: 4.",
-            )
         wanted = site_records(spec)
         cluster = self._read(spec.cluster).changed(workers=spec.workers, sites=wanted)
         cluster.write(directory)
