@@ -358,13 +358,17 @@ class PipelineVerbs(JobVerbs):
     def _step_report(self, step: StepState) -> StepReport:
         run = step.runs[-1] if step.runs else ""
         report: Mapping[str, Any] = {}
+        started, finished = step.started, step.finished
         if run and self._has_run(run):
-            report = self.job_status(run).report
+            known = self.job_status(run)
+            report = known.report
+            # What was done before this pipeline was sent is known by its run alone.
+            started, finished = started or known.started, finished or known.finished
         waited = worked = None
-        if step.ready is not None and step.started is not None:
-            waited = round(max(0.0, step.started - step.ready), 3)
-        if step.started is not None and step.finished is not None:
-            worked = round(max(0.0, step.finished - step.started), 3)
+        if step.ready is not None and started is not None:
+            waited = round(max(0.0, started - step.ready), 3)
+        if started is not None and finished is not None:
+            worked = round(max(0.0, finished - started), 3)
         return StepReport(
             step.name,
             step.state,
