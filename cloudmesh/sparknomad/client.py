@@ -7,16 +7,15 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import requests
-import yaml
 from pydantic import TypeAdapter
 
 from cloudmesh.sparknomad import errors
+from cloudmesh.sparknomad.contract import contract, operations
 from cloudmesh.sparknomad.errors import InputError, SparknomadError, UnreachableError
 from cloudmesh.sparknomad.job.jobs import is_path, read_job
 from cloudmesh.sparknomad.model import (
@@ -37,21 +36,8 @@ _SECONDS = 60
 _TRIES = 5
 _POLL_SECONDS = 0.3
 _AGAIN = (429, 502, 503, 504)
-_METHODS = ("get", "put", "post", "delete")
 
 Kind = TypeVar("Kind")
-
-
-def _contract() -> dict[str, tuple[str, str]]:
-    """Method and path of each operation."""
-    place = files("cloudmesh.sparknomad") / "service" / "openapi.yaml"
-    document = yaml.safe_load(place.read_text("utf-8"))
-    return {
-        operation["operationId"]: (method, path)
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-        if method in _METHODS
-    }
 
 
 def _error(problem: Mapping[str, Any]) -> SparknomadError:
@@ -87,7 +73,7 @@ class Remote:
     ) -> None:
         self.url = url.rstrip("/")
         self._say = say
-        self._operations = _contract()
+        self._operations = operations(contract())
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {token}"
         if ca is not None:
@@ -103,7 +89,7 @@ class Remote:
         body: Any = None,
         **more: Any,
     ) -> requests.Response:
-        method, path = self._operations[verb]
+        method, path = self._operations[verb].method, self._operations[verb].path
         for name, value in (places or {}).items():
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
         headers = dict(more.pop("headers", {}))

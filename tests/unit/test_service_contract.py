@@ -9,9 +9,9 @@ import pytest
 
 from cloudmesh.sparknomad.client import Remote
 from cloudmesh.sparknomad.commands import COMMANDS
+from cloudmesh.sparknomad.contract import contract
 from cloudmesh.sparknomad.errors import ForbiddenError
 from cloudmesh.sparknomad.manager import Sparknomad
-from cloudmesh.sparknomad.service.app import contract
 from cloudmesh.sparknomad.service.calls import CALLS, Calls
 from cloudmesh.sparknomad.service.identity import require
 from cloudmesh.sparknomad.service.running import Binding

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 from cloudmesh.sparknomad.commands.shared import (
@@ -15,6 +14,7 @@ from cloudmesh.sparknomad.commands.shared import (
     tell,
     timeout_of,
 )
+from cloudmesh.sparknomad.contract import contract_text
 from cloudmesh.sparknomad.errors import NotFoundError
 from cloudmesh.sparknomad.output import when
 
@@ -108,8 +108,7 @@ def _token(arguments: Arguments) -> int:
 
 def _spec(arguments: Arguments) -> int:
     del arguments
-    place = files("cloudmesh.sparknomad.service") / "openapi.yaml"
-    sys.stdout.write(place.read_text("utf-8"))
+    sys.stdout.write(contract_text())
     return 0
 
 

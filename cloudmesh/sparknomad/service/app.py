@@ -8,15 +8,13 @@ import re
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from cloudmesh.sparknomad.contract import Operation, contract, operations
 from cloudmesh.sparknomad.errors import InputError, SparknomadError
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.output import to_plain
@@ -31,34 +29,17 @@ from cloudmesh.sparknomad.service.store import ServiceStore, Token, new_id
 if TYPE_CHECKING:
     from connexion import AsyncApp
 
-__all__ = ["Service", "contract", "make_app"]
+__all__ = ["Service", "guarded", "make_app"]
 
 _JSON = {"Content-Type": "application/json"}
 _PROBLEM = {"Content-Type": "application/problem+json"}
 _MADE = {"job_run": ("run", "/v1/runs/"), "pipeline_run": ("run", "/v1/pipeline-runs/")}
 """Verbs that make something whose id is chosen before: its name, and where it is then."""
 
-_METHODS = ("get", "put", "post", "delete")
 _TOLD = 500
 """Characters of what is told of a request that is malformed."""
 
 _TAGGED = ("job_status", "pipeline_status", "operation_status")
-
-
-def contract() -> dict[str, Any]:
-    """The content of ``openapi.yaml``."""
-    text = (files("cloudmesh.sparknomad.service") / "openapi.yaml").read_text("utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
-    return document
-
-
-def _operations(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {
-        operation["operationId"]: operation
-        for place in document["paths"].values()
-        for method, operation in place.items()
-        if method in _METHODS
-    }
 
 
 @dataclass
@@ -79,7 +60,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.contract = contract()
-        self._declared = _operations(self.contract)
+        self._declared = operations(self.contract)
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
         self.operations = Operations(self.store, self.do, self.log)
@@ -102,7 +83,7 @@ class Service:
 
     def handler(self, name: str) -> Callable[..., Any]:
         """What connexion calls for an operation of the contract."""
-        declared = self._declared[name]
+        declared = self._declared[name].declared
 
         def handle(**given: Any) -> Any:
             token: Token = given.pop("token_info")["token"]
@@ -316,21 +297,27 @@ def make_app(service: Service) -> AsyncApp:
 def guarded(service: Service, audit: Path) -> Guard:
     """The application with everything that stands before it."""
     return Guard(
-        make_app(service), service.store, service.limits, audit, _methods(service.contract)
+        make_app(service),
+        service.store,
+        service.limits,
+        audit,
+        _methods(operations(service.contract).values()),
     )
 
 
-def _methods(document: Mapping[str, Any]) -> Callable[[str], list[str]]:
+def _methods(listed: Iterable[Operation]) -> Callable[[str], list[str]]:
     """Tells the methods of a path: the framework tells only those of one operation."""
+    of_path: dict[str, list[str]] = {}
+    for operation in listed:
+        of_path.setdefault(operation.path, []).append(operation.method.upper())
     known = [
-        (re.compile("/v1" + re.sub(r"\{\w+\}", "[^/]+", path)), place)
-        for path, place in document["paths"].items()
+        (re.compile("/v1" + re.sub(r"\{\w+\}", "[^/]+", path)), found)
+        for path, found in of_path.items()
     ]
 
     def methods(path: str) -> list[str]:
-        for pattern, place in known:
+        for pattern, found in known:
             if pattern.fullmatch(path):
-                found = [each.upper() for each in place if each in _METHODS]
                 return [*found, "HEAD"] if "GET" in found else found
         return []
 
