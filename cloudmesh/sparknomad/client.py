@@ -29,6 +29,7 @@ from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.specfile import build_spec, read_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec, Stage
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Remote"]
 
@@ -141,14 +142,15 @@ class Remote:
         while True:
             told = self._send("operation_status", {"operation": operation}).json()
             if told["lines"] > said:
-                said = self._tell(operation, said)
+                said = self._tell(operation, said, told["lines"])
             if told["state"] == "failed":
                 raise _error(told["problem"])
             if told["state"] == "succeeded":
                 return _read(kind, told["result"])
             time.sleep(_POLL_SECONDS)
 
-    def _tell(self, operation: str, said: int) -> int:
+    def _tell(self, operation: str, said: int, lines: int) -> int:
+        """Show the lines from after `said` until so many are shown."""
         headers = {"Last-Event-ID": str(said)}
         places = {"operation": operation}
         with self._send("operation_events", places, headers=headers, stream=True) as answer:
@@ -157,13 +159,9 @@ class Remote:
                     self._say(data)
                     said = int(number)
                 # What comes later is told the next time: this must not wait for the end.
-                if name == "end" or said >= self._lines(operation):
+                if name == "end" or said >= lines:
                     break
         return said
-
-    def _lines(self, operation: str) -> int:
-        told = self._send("operation_status", {"operation": operation}).json()
-        return int(told["lines"])
 
     # clusters and images
 
@@ -395,8 +393,6 @@ def _refuse_path(name: str) -> None:
 
 
 def _until(look: Callable[[], Kind], run: str, timeout: float | None) -> Kind:
-    from cloudmesh.sparknomad.waiting import Deadline, wait_until
-
     def ended() -> Kind | None:
         record: Any = look()
         return record if record.state.is_terminal else None
