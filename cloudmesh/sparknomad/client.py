@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import requests
-from pydantic import TypeAdapter
 
-from cloudmesh.sparknomad import errors
-from cloudmesh.sparknomad.contract import contract, operations
-from cloudmesh.sparknomad.errors import InputError, SparknomadError, UnreachableError
+from cloudmesh.sparknomad.connection import POLL_SECONDS, Connection, error_of, events_of
+from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.job.jobs import is_path, read_job
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
@@ -33,22 +28,7 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Remote"]
 
-_SECONDS = 60
-_TRIES = 5
-_POLL_SECONDS = 0.3
-_AGAIN = (429, 502, 503, 504)
-
 Kind = TypeVar("Kind")
-
-
-def _error(problem: Mapping[str, Any]) -> SparknomadError:
-    """The error that the service's manager has raised."""
-    code = problem.get("code", "")
-    kinds = [getattr(errors, name) for name in errors.__all__]
-    kind = next((each for each in kinds if each.code == code), SparknomadError)
-    told = str(problem.get("detail") or problem.get("title") or "The service refused it.")
-    made: SparknomadError = kind(told, hint=str(problem.get("hint") or ""))
-    return made
 
 
 class Remote:
@@ -72,148 +52,62 @@ class Remote:
         ca: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._say = say
-        self._operations = operations(contract())
-        self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {token}"
-        if ca is not None:
-            self._session.verify = str(ca)
-
-    # requests
-
-    def _send(
-        self,
-        verb: str,
-        places: Mapping[str, str] | None = None,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        **more: Any,
-    ) -> requests.Response:
-        method, path = self._operations[verb].method, self._operations[verb].path
-        for name, value in (places or {}).items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        headers = dict(more.pop("headers", {}))
-        if method in ("put", "post"):
-            headers["Idempotency-Key"] = uuid.uuid4().hex
-        given = {k: _plain(v) for k, v in (query or {}).items() if v is not None}
-        problem = ""
-        for number in range(_TRIES):
-            try:
-                answer = self._session.request(
-                    method, f"{self.url}{path}", params=given, json=body, headers=headers,
-                    timeout=_SECONDS, **more,
-                )  # fmt: skip
-            except requests.RequestException as error:
-                problem = str(error)
-            else:
-                if answer.status_code not in _AGAIN:
-                    return self._checked(answer)
-                problem = f"it answered {answer.status_code}"
-            time.sleep(0.2 * 2**number)
-        raise UnreachableError(
-            f"The service at {self.url} does not answer: {problem}.",
-            hint="See `cms sparknomad service status` on its machine.",
-        )
-
-    @staticmethod
-    def _checked(answer: requests.Response) -> requests.Response:
-        if answer.status_code < 400:
-            return answer
-        try:
-            problem = answer.json()
-        except ValueError:
-            problem = {"detail": f"the service answered {answer.status_code}"}
-        raise _error(problem)
-
-    def _ask(
-        self,
-        kind: type[Kind],
-        verb: str,
-        places: Mapping[str, str] | None = None,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-    ) -> Kind:
-        return _read(kind, self._send(verb, places, query, body).json())
-
-    def _wait(self, kind: type[Kind], answer: requests.Response) -> Kind:
-        """Wait until long work has ended."""
-        operation, said = answer.json()["operation"], 0
-        while True:
-            told = self._send("operation_status", {"operation": operation}).json()
-            if told["lines"] > said:
-                said = self._tell(operation, said, told["lines"])
-            if told["state"] == "failed":
-                raise _error(told["problem"])
-            if told["state"] == "succeeded":
-                return _read(kind, told["result"])
-            time.sleep(_POLL_SECONDS)
-
-    def _tell(self, operation: str, said: int, lines: int) -> int:
-        """Show the lines from after `said` until so many are shown."""
-        headers = {"Last-Event-ID": str(said)}
-        places = {"operation": operation}
-        with self._send("operation_events", places, headers=headers, stream=True) as answer:
-            for name, data, number in _events(answer):
-                if name == "line":
-                    self._say(data)
-                    said = int(number)
-                # What comes later is told the next time: this must not wait for the end.
-                if name == "end" or said >= lines:
-                    break
-        return said
+        self._service = Connection(url, token, ca=ca, say=say)
+        self.url = self._service.url
 
     # clusters and images
 
     def cluster_list(self) -> list[ClusterStatus]:
         """See `Sparknomad.cluster_list`."""
-        return self._ask(list[ClusterStatus], "cluster_list")
+        return self._service.ask(list[ClusterStatus], "cluster_list")
 
     def cluster_status(self, name: str) -> ClusterStatus:
         """See `Sparknomad.cluster_status`."""
-        return self._ask(ClusterStatus, "cluster_status", {"name": name})
+        return self._service.ask(ClusterStatus, "cluster_status", {"name": name})
 
     def cluster_deploy(self, spec: ClusterSpec, *, timeout: float = 600.0) -> ClusterStatus:
         """See `Sparknomad.cluster_deploy`."""
         places, body = {"name": spec.cluster}, spec_to_dict(spec)
-        answer = self._send("cluster_deploy", places, {"timeout": timeout}, body)
-        return self._wait(ClusterStatus, answer)
+        answer = self._service.send("cluster_deploy", places, {"timeout": timeout}, body)
+        return self._service.wait(ClusterStatus, answer)
 
     def cluster_destroy(self, name: str, *, force: bool = False, timeout: float = 120.0) -> bool:
         """See `Sparknomad.cluster_destroy`."""
         query = {"force": force, "timeout": timeout}
-        answer = self._send("cluster_destroy", {"name": name}, query)
-        return bool(self._wait(dict[str, bool], answer)["found"])
+        answer = self._service.send("cluster_destroy", {"name": name}, query)
+        return bool(self._service.wait(dict[str, bool], answer)["found"])
 
     def cluster_scale(
         self, name: str, workers: int, *, site: str | None = None, timeout: float = 600.0
     ) -> ClusterStatus:
         """See `Sparknomad.cluster_scale`."""
         body = {"workers": workers, "site": site, "timeout": timeout}
-        return self._wait(ClusterStatus, self._send("cluster_scale", {"name": name}, None, body))
+        return self._service.wait(
+            ClusterStatus, self._service.send("cluster_scale", {"name": name}, None, body)
+        )
 
     def image_list(self) -> list[ImageRecord]:
         """See `Sparknomad.image_list`."""
-        return self._ask(list[ImageRecord], "image_list")
+        return self._service.ask(list[ImageRecord], "image_list")
 
     def image_inspect(self, name: str) -> ImageRecord:
         """See `Sparknomad.image_inspect`."""
-        return self._ask(ImageRecord, "image_inspect", {"name": name})
+        return self._service.ask(ImageRecord, "image_inspect", {"name": name})
 
     def image_build(self, spec: ImageSpec) -> ImageRecord:
         """See `Sparknomad.image_build`."""
-        answer = self._send("image_build", {"name": spec.image}, None, spec_to_dict(spec))
-        return self._wait(ImageRecord, answer)
+        answer = self._service.send("image_build", {"name": spec.image}, None, spec_to_dict(spec))
+        return self._service.wait(ImageRecord, answer)
 
     # jobs
 
     def job_list(self) -> list[JobSpec]:
         """See `Sparknomad.job_list`."""
-        return [_spec(JobSpec, each) for each in self._send("job_list").json()]
+        return [_spec(JobSpec, each) for each in self._service.send("job_list").json()]
 
     def job_show(self, job: str) -> JobSpec:
         """See `Sparknomad.job_show`; `job` is the name of a defined one."""
-        return _spec(JobSpec, self._send("job_show", {"job": job}).json())
+        return _spec(JobSpec, self._service.send("job_show", {"job": job}).json())
 
     def job_define(self, path: Path) -> JobSpec:
         """See `Sparknomad.job_define`; its files go along."""
@@ -234,11 +128,13 @@ class Remote:
             name: base64.b64encode(each.read_bytes()).decode() for name, each in named.items()
         }
         body = {"spec": document, "files": content}
-        return _spec(JobSpec, self._send("job_define", {"job": spec.job}, None, body).json())
+        return _spec(
+            JobSpec, self._service.send("job_define", {"job": spec.job}, None, body).json()
+        )
 
     def job_remove(self, job: str) -> None:
         """See `Sparknomad.job_remove`."""
-        self._send("job_remove", {"job": job})
+        self._service.send("job_remove", {"job": job})
 
     # runs
 
@@ -264,22 +160,22 @@ class Remote:
             "queue_timeout": queue_timeout,
             "stage": {name: mode.value for name, mode in (stage or {}).items()},
         }
-        return self._ask(RunRecord, "job_run", body=body)
+        return self._service.ask(RunRecord, "job_run", body=body)
 
     def job_runs(
         self, *, job: str | None = None, state: Any = None, limit: int | None = None
     ) -> list[RunRecord]:
         """See `Sparknomad.job_runs`."""
         query = {"job": job, "state": state, "limit": limit}
-        return self._ask(list[RunRecord], "job_runs", query=query)
+        return self._service.ask(list[RunRecord], "job_runs", query=query)
 
     def job_status(self, run: str) -> RunRecord:
         """See `Sparknomad.job_status`."""
-        return self._ask(RunRecord, "job_status", {"run": run})
+        return self._service.ask(RunRecord, "job_status", {"run": run})
 
     def job_cancel(self, run: str) -> RunRecord:
         """See `Sparknomad.job_cancel`."""
-        return self._ask(RunRecord, "job_cancel", {"run": run})
+        return self._service.ask(RunRecord, "job_cancel", {"run": run})
 
     def job_wait(self, run: str, *, timeout: float | None = None) -> RunRecord:
         """See `Sparknomad.job_wait`."""
@@ -291,39 +187,41 @@ class Remote:
         while True:
             headers = {"Last-Event-ID": after} if after else {}
             try:
-                with self._send(
+                with self._service.send(
                     "job_logs", {"run": run}, {"follow": follow}, headers=headers, stream=True
                 ) as answer:
-                    for name, data, number in _events(answer):
+                    for name, data, number in events_of(answer):
                         if name == "end":
                             return
                         if name == "problem":
-                            raise _error(data)
+                            raise error_of(data)
                         after = number or after
                         yield LogChunk(LogStream(name), data.encode("utf-8"))
             except requests.RequestException:
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
 
     # pipelines
 
     def pipeline_list(self) -> list[PipelineSpec]:
         """See `Sparknomad.pipeline_list`."""
-        return [_spec(PipelineSpec, each) for each in self._send("pipeline_list").json()]
+        return [_spec(PipelineSpec, each) for each in self._service.send("pipeline_list").json()]
 
     def pipeline_show(self, pipeline: str) -> PipelineSpec:
         """See `Sparknomad.pipeline_show`; `pipeline` is the name of a defined one."""
-        return _spec(PipelineSpec, self._send("pipeline_show", {"pipeline": pipeline}).json())
+        return _spec(
+            PipelineSpec, self._service.send("pipeline_show", {"pipeline": pipeline}).json()
+        )
 
     def pipeline_define(self, path: Path) -> PipelineSpec:
         """See `Sparknomad.pipeline_define`; its jobs are names of defined ones."""
         spec = read_spec(PipelineSpec, path)
         places = {"pipeline": spec.pipeline}
-        answer = self._send("pipeline_define", places, None, spec_to_dict(spec))
+        answer = self._service.send("pipeline_define", places, None, spec_to_dict(spec))
         return _spec(PipelineSpec, answer.json())
 
     def pipeline_remove(self, pipeline: str) -> None:
         """See `Sparknomad.pipeline_remove`."""
-        self._send("pipeline_remove", {"pipeline": pipeline})
+        self._service.send("pipeline_remove", {"pipeline": pipeline})
 
     def pipeline_run(
         self,
@@ -343,41 +241,30 @@ class Remote:
             "site": site,
             "reuse": reuse,
         }
-        return self._ask(PipelineRecord, "pipeline_run", body=body)
+        return self._service.ask(PipelineRecord, "pipeline_run", body=body)
 
     def pipeline_runs(
         self, *, pipeline: str | None = None, limit: int | None = None
     ) -> list[PipelineRecord]:
         """See `Sparknomad.pipeline_runs`."""
         query = {"pipeline": pipeline, "limit": limit}
-        return self._ask(list[PipelineRecord], "pipeline_runs", query=query)
+        return self._service.ask(list[PipelineRecord], "pipeline_runs", query=query)
 
     def pipeline_status(self, run: str) -> PipelineRecord:
         """See `Sparknomad.pipeline_status`."""
-        return self._ask(PipelineRecord, "pipeline_status", {"run": run})
+        return self._service.ask(PipelineRecord, "pipeline_status", {"run": run})
 
     def pipeline_cancel(self, run: str) -> PipelineRecord:
         """See `Sparknomad.pipeline_cancel`."""
-        return self._ask(PipelineRecord, "pipeline_cancel", {"run": run})
+        return self._service.ask(PipelineRecord, "pipeline_cancel", {"run": run})
 
     def pipeline_resume(self, run: str) -> PipelineRecord:
         """See `Sparknomad.pipeline_resume`."""
-        return self._ask(PipelineRecord, "pipeline_resume", {"run": run})
+        return self._service.ask(PipelineRecord, "pipeline_resume", {"run": run})
 
     def pipeline_wait(self, run: str, *, timeout: float | None = None) -> PipelineRecord:
         """See `Sparknomad.pipeline_wait`."""
         return _until(lambda: self.pipeline_status(run), run, timeout)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return getattr(value, "value", value)
-
-
-def _read(kind: type[Kind], data: Any) -> Kind:
-    made: Kind = TypeAdapter(kind).validate_python(data)
-    return made
 
 
 def _spec(kind: type[Kind], data: Mapping[str, Any]) -> Kind:
@@ -398,22 +285,4 @@ def _until(look: Callable[[], Kind], run: str, timeout: float | None) -> Kind:
         return record if record.state.is_terminal else None
 
     deadline = Deadline(timeout if timeout is not None else float("inf"))
-    return wait_until(ended, f"run {run!r} to end", deadline, interval=_POLL_SECONDS)
-
-
-def _events(answer: requests.Response) -> Iterator[tuple[str, Any, str]]:
-    """Name, data and id of each server-sent event."""
-    name = number = ""
-    data: list[str] = []
-    for line in answer.iter_lines():
-        text = line.decode("utf-8")
-        if not text:
-            if data:
-                yield name, json.loads("\n".join(data)), number
-            name, number, data = "", "", []
-        elif text.startswith("event: "):
-            name = text[7:]
-        elif text.startswith("id: "):
-            number = text[4:]
-        elif text.startswith("data: "):
-            data.append(text[6:])
+    return wait_until(ended, f"run {run!r} to end", deadline, interval=POLL_SECONDS)
