@@ -154,7 +154,7 @@ class Guard:
             if refused:
                 await _plain(sending, *refused)
             else:
-                await self._app(scope, self._limited(receive, sending), sending)
+                await self._app(scope, self._limited(receive), sending)
         except _TooLargeError:
             if not status:
                 await _plain(sending, 413, "The body is too large.")
@@ -214,8 +214,7 @@ class Guard:
         bucket.left -= 1
         return True
 
-    def _limited(self, receive: Receive, send: Send) -> Receive:
-        del send
+    def _limited(self, receive: Receive) -> Receive:
         got = 0
 
         async def receiving() -> MutableMapping[str, Any]:
