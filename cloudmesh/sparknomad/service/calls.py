@@ -25,6 +25,7 @@ from cloudmesh.sparknomad.specs import (
     Dependencies,
     ImageSpec,
     JobSpec,
+    ParameterSpec,
     ParameterType,
     Stage,
 )
@@ -171,13 +172,7 @@ class Calls:
         """See `Sparknomad.job_run`."""
         self._refuse_shared(cluster)
         spec = self.manager.job_show(job)
-        self._refuse_paths(
-            {
-                name: str(value)
-                for name, value in (values or {}).items()
-                if name in spec.parameters and spec.parameters[name].type is ParameterType.URI
-            }
-        )
+        _refuse_paths(spec.parameters, values or {})
         return self.manager.job_run(
             job,
             values or {},
@@ -196,18 +191,6 @@ class Calls:
     def job_cancel(self, run: str) -> Any:
         """See `Sparknomad.job_cancel`."""
         return self.manager.job_cancel(run)
-
-    def _refuse_paths(self, urls: Mapping[str, str]) -> None:
-        """Take only what lies below a profile of the service, or in the cluster."""
-        from cloudmesh.sparknomad.storage.url import is_storage_url, parse_url
-
-        for name, text in urls.items():
-            if not is_storage_url(text) or not parse_url(text).profile:
-                raise InputError(
-                    f"parameter {name}: {text!r}: must lie below a storage profile of the "
-                    "service (PROFILE:path), or in the cluster (cluster:path).",
-                    hint="GET /v1/storage/profiles lists the profiles.",
-                )
 
     def _refuse_shared(self, cluster: str | None) -> None:
         name = cluster or "default"
@@ -273,13 +256,7 @@ class Calls:
         """See `Sparknomad.pipeline_run`."""
         self._refuse_shared(cluster)
         spec = self.manager.pipeline_show(pipeline)
-        self._refuse_paths(
-            {
-                name: str(value)
-                for name, value in (values or {}).items()
-                if name in spec.parameters and spec.parameters[name].type is ParameterType.URI
-            }
-        )
+        _refuse_paths(spec.parameters, values or {})
         return self.manager.pipeline_run(
             pipeline, values or {}, cluster=cluster, site=site, reuse=reuse, run=run
         )
@@ -338,6 +315,22 @@ def _named(body: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
     if body.get(field, name) != name:
         raise InputError(f"{field}: {body[field]!r}: the request's path says {name!r}.")
     return {**body, field: name}
+
+
+def _refuse_paths(parameters: Mapping[str, ParameterSpec], values: Mapping[str, Any]) -> None:
+    """Take only places below a profile of the service, or in the cluster."""
+    from cloudmesh.sparknomad.storage.url import is_storage_url, parse_url
+
+    for name, value in values.items():
+        if name not in parameters or parameters[name].type is not ParameterType.URI:
+            continue
+        text = str(value)
+        if not is_storage_url(text) or not parse_url(text).profile:
+            raise InputError(
+                f"parameter {name}: {text!r}: must lie below a storage profile of the "
+                "service (PROFILE:path), or in the cluster (cluster:path).",
+                hint="GET /v1/storage/profiles lists the profiles.",
+            )
 
 
 def _decoded(files: Mapping[str, str]) -> dict[str, bytes]:
