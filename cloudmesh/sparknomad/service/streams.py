@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cloudmesh.sparknomad.errors import SparknomadError
-from cloudmesh.sparknomad.model import LogStream
+from cloudmesh.sparknomad.model import LogChunk, LogStream
 
 if TYPE_CHECKING:
     from starlette.responses import StreamingResponse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cloudmesh.sparknomad.manager import Sparknomad
     from cloudmesh.sparknomad.service.store import ServiceStore
 
-__all__ = ["log_events", "operation_events"]
+__all__ = ["RunOutput", "log_events", "operation_events"]
 
 _POLL_SECONDS = 0.5
 _ALIVE_SECONDS = 15.0
@@ -28,25 +28,22 @@ def _event(name: str, data: object, number: str = "") -> bytes:
     return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _response(events: AsyncIterator[bytes]) -> StreamingResponse:
+def _response(read: Callable[[], tuple[list[bytes], bool]]) -> StreamingResponse:
+    """Send events as they come, and now and then that nothing is lost while none do.
+
+    Args:
+        read: looks once: the events since the last time, and whether these were the last ones.
+    """
     from starlette.responses import StreamingResponse
 
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-
-
-def operation_events(store: ServiceStore, operation: str, after: int) -> StreamingResponse:
-    """The progress of an operation, from after a line."""
-
     async def events() -> AsyncIterator[bytes]:
-        number, silent = after, 0.0
+        silent = 0.0
         while True:
-            known = await asyncio.to_thread(store.operation, operation)
-            for index, line in await asyncio.to_thread(store.lines, operation, number):
-                yield _event("line", line, str(index))
-                number, silent = index, 0.0
-            if known.ended:
-                yield _event("end", {"state": known.state, "problem": known.problem})
+            found, last = await asyncio.to_thread(read)
+            for event in found:
+                silent = 0.0
+                yield event
+            if last:
                 return
             await asyncio.sleep(_POLL_SECONDS)
             silent += _POLL_SECONDS
@@ -54,7 +51,61 @@ def operation_events(store: ServiceStore, operation: str, after: int) -> Streami
                 silent = 0.0
                 yield b": still there\n\n"
 
-    return _response(events())
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def operation_events(store: ServiceStore, operation: str, after: int) -> StreamingResponse:
+    """The progress of an operation, from after a line."""
+    number = after
+
+    def read() -> tuple[list[bytes], bool]:
+        nonlocal number
+        known = store.operation(operation)
+        found = []
+        for index, line in store.lines(operation, number):
+            found.append(_event("line", line, str(index)))
+            number = index
+        if known.ended:
+            found.append(_event("end", {"state": known.state, "problem": known.problem}))
+        return found, known.ended
+
+    return _response(read)
+
+
+class RunOutput:
+    """How much of a run's output has been sent.
+
+    Args:
+        after: the id of the last event that was received, or empty: how many bytes of both
+            streams had been sent by then, as ``OUT.ERR``.
+    """
+
+    def __init__(self, after: str) -> None:
+        out, _, err = (after or "0.0").partition(".")
+        self._sent = {LogStream.STDOUT: int(out), LogStream.STDERR: int(err)}
+        self._decoders = {
+            stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in self._sent
+        }
+
+    def events(self, chunks: Iterable[LogChunk]) -> list[bytes]:
+        """The events for what is new in a run's whole output."""
+        position = dict.fromkeys(self._sent, 0)
+        found = []
+        for chunk in chunks:
+            stream, begin = chunk.stream, position[chunk.stream]
+            position[stream] += len(chunk.data)
+            sent = self._sent[stream]
+            if position[stream] > sent:
+                text = self._decoders[stream].decode(chunk.data[max(0, sent - begin) :])
+                self._sent[stream] = position[stream]
+                found.append(_event(stream.value, text, self._number()))
+        return found
+
+    def _number(self) -> str:
+        """What has been told of both streams; of a character that is not whole yet, nothing."""
+        told = [self._sent[each] - len(self._decoders[each].getstate()[0]) for each in self._sent]
+        return f"{told[0]}.{told[1]}"
 
 
 def log_events(manager: Sparknomad, run: str, *, follow: bool, after: str) -> StreamingResponse:
@@ -66,44 +117,15 @@ def log_events(manager: Sparknomad, run: str, *, follow: bool, after: str) -> St
         follow: until it has ended.
         after: what was sent before: the bytes of both streams, as ``OUT.ERR``, or empty.
     """
-    out, _, err = (after or "0.0").partition(".")
-    sent = {LogStream.STDOUT: int(out), LogStream.STDERR: int(err)}
-    decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in sent}
+    output = RunOutput(after)
 
-    def read() -> tuple[bool, list[tuple[LogStream, bytes]]]:
-        """What was written since, and whether that is all."""
-        ended = manager.job_status(run).state.is_terminal
-        position = dict.fromkeys(sent, 0)
-        found = []
-        for chunk in manager.job_logs(run):
-            begin = position[chunk.stream]
-            position[chunk.stream] += len(chunk.data)
-            if position[chunk.stream] > sent[chunk.stream]:
-                found.append((chunk.stream, chunk.data[max(0, sent[chunk.stream] - begin) :]))
-                sent[chunk.stream] = position[chunk.stream]
-        return ended, found
+    def read() -> tuple[list[bytes], bool]:
+        try:
+            state = manager.job_status(run).state  # before its output, which so is whole
+            found = output.events(manager.job_logs(run))
+        except SparknomadError as error:  # the cluster may be away for a while
+            return [_event("problem", {"code": error.code, "detail": error.message})], True
+        last = state.is_terminal or not follow
+        return [*found, *([_event("end", {"state": state.value})] if last else [])], last
 
-    async def events() -> AsyncIterator[bytes]:
-        silent = 0.0
-        while True:
-            try:
-                ended, found = await asyncio.to_thread(read)
-            except SparknomadError as error:  # the cluster may be away for a while
-                yield _event("problem", {"code": error.code, "detail": error.message})
-                return
-            for stream, data in found:
-                silent = 0.0
-                text = decoders[stream].decode(data)
-                number = f"{sent[LogStream.STDOUT]}.{sent[LogStream.STDERR]}"
-                yield _event(stream.value, text, number)
-            if ended or not follow:
-                state = (await asyncio.to_thread(manager.job_status, run)).state.value
-                yield _event("end", {"state": state})
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-            silent += _POLL_SECONDS
-            if silent >= _ALIVE_SECONDS:
-                silent = 0.0
-                yield b": still there\n\n"
-
-    return _response(events())
+    return _response(read)
