@@ -99,6 +99,20 @@ def _token(private: Path) -> dict[str, str]:
     return {"X-Nomad-Token": token}
 
 
+def _request(
+    address: str, private: Path, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> tuple[int, bytes]:
+    """Status and content of Nomad's answer to a task."""
+    connection = _nomad(address, private)
+    try:
+        content = None if body is None else json.dumps(body)
+        connection.request(method, path, content, _token(private))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
 def ask_nomad(address: str, private: Path, path: str) -> Any:
     """What Nomad answers a task; ``None`` if it refuses.
 
@@ -107,14 +121,8 @@ def ask_nomad(address: str, private: Path, path: str) -> Any:
         private: the task's directory of secrets.
         path: of the request.
     """
-    connection = _nomad(address, private)
-    try:
-        connection.request("GET", path, headers=_token(private))
-        answer = connection.getresponse()
-        content = answer.read()
-        return json.loads(content) if answer.status == 200 else None
-    finally:
-        connection.close()
+    status, content = _request(address, private, "GET", path)
+    return json.loads(content) if status == 200 else None
 
 
 def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,27 +140,16 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
     Raises:
         OSError: if Nomad refuses.
     """
-    connection = _nomad(address, private)
-    try:
-        connection.request("POST", path, json.dumps(body), _token(private))
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            raise OSError(f"{path}: {answer.status} {content[:200].decode(errors='replace')}")
-        told = json.loads(content or b"{}")
-        return told if isinstance(told, dict) else {}
-    finally:
-        connection.close()
+    status, content = _request(address, private, "POST", path, body)
+    if status != 200:
+        raise OSError(f"{path}: {status} {content[:200].decode(errors='replace')}")
+    told = json.loads(content or b"{}")
+    return told if isinstance(told, dict) else {}
 
 
 def _delete_variable(cluster: Mapping[str, Any], private: Path) -> None:
-    connection = _nomad(cluster["nomad"], private)
     path = f"/v1/var/{cluster['credentials_variable']}?namespace={_namespace()}"
-    try:
-        connection.request("DELETE", path, headers=_token(private))
-        connection.getresponse().read()
-    finally:
-        connection.close()
+    _request(cluster["nomad"], private, "DELETE", path)
 
 
 def _namespace() -> str:
