@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
-from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables
+from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.registering import parse_job
 from cloudmesh.sparknomad.model import Change
 from cloudmesh.sparknomad.specs import ClusterSpec
 
@@ -89,7 +90,7 @@ def _agents(
 def _jobs(nomad: Nomad, wanted: NomadCluster) -> Iterator[Change]:
     for job in cluster_jobs(wanted, wanted.spark):
         try:
-            fields = nomad.would_change(nomad.parse(job.hcl, hcl_variables(job.variables)))
+            fields = nomad.would_change(parse_job(nomad, job))
         except NotThereError:
             fields = [("", "not there", "runs")]
         for field, before, after in fields:

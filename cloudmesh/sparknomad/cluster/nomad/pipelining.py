@@ -14,9 +14,10 @@ from cloudmesh.sparknomad.cluster.definition import Definition, build_definition
 from cloudmesh.sparknomad.cluster.nomad import uploads, vault
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
-from cloudmesh.sparknomad.cluster.nomad.plans import hcl_variables, pipeline_job, run_job, run_meta
+from cloudmesh.sparknomad.cluster.nomad.plans import pipeline_job, run_job, run_meta
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.recorded import Recorded
+from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import (
     KEYS,
     PIPELINE_POLICY,
@@ -48,7 +49,7 @@ class Pipelining(Recorded):
         nomad = self._runs_nomad(spec.cluster)
         job = pipeline_job(cluster, cluster.spark, pipeline.site)
         nomad.put_policy(PIPELINE_POLICY + job.id, PIPELINE_RULES, job.id)
-        nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
+        register_job(nomad, job)
         try:
             plan = plan_of(
                 pipeline,
@@ -117,7 +118,7 @@ class Pipelining(Recorded):
         except NotThereError:
             registered = False
         if not registered:
-            nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
+            register_job(nomad, job)
         return parent
 
     def _dispatches(self, nomad: Nomad, run: str) -> list[dict[str, Any]]:

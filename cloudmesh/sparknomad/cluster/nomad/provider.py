@@ -22,12 +22,11 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
     DRIVER_OVERHEAD_MB,
     SCALER,
-    NomadJob,
     cluster_jobs,
-    hcl_variables,
     run_job,
 )
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import SCALER_POLICY, SCALER_RULES, forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
 from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
@@ -154,7 +153,7 @@ class NomadProvider(Sharing):
             if job.name == "spark-history" and cluster.is_up(site):
                 self._prepare_hdfs(nomad, site, deadline)
             self.context.say(f"registering Nomad job {job.id}")
-            self._register(nomad, job)
+            register_job(nomad, job)
 
     @staticmethod
     def _allow_scaler(nomad: Nomad, cluster: NomadCluster) -> None:
@@ -166,10 +165,6 @@ class NomadProvider(Sharing):
             nomad.stop(SCALER)
         except NotThereError:
             return
-
-    @staticmethod
-    def _register(nomad: Nomad, job: NomadJob) -> None:
-        nomad.register(nomad.parse(job.hcl, hcl_variables(job.variables)))
 
     def _prepare_hdfs(self, nomad: Nomad, site: str, deadline: Deadline) -> None:
         where = f" at {site}" if site else ""
@@ -194,7 +189,7 @@ class NomadProvider(Sharing):
         nomad = self._nomad(spec.cluster)
         for job in cluster_jobs(cluster, cluster.spark):
             if job.name == "spark-worker":
-                self._register(nomad, job)
+                register_job(nomad, job)
 
     def _status(self, name: str) -> ClusterStatus:
         cluster = self._read(name)

@@ -8,8 +8,9 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad import agent, vault
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
-from cloudmesh.sparknomad.cluster.nomad.plans import hcl_variables, shared_jobs
+from cloudmesh.sparknomad.cluster.nomad.plans import shared_jobs
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import CLUSTER_NAMESPACE, RUN_POLICY, run_rules
 from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
 from cloudmesh.sparknomad.model import Submission
@@ -42,7 +43,7 @@ def prepare_namespace(
         name = str(job.variables["job"])
         rules = run_rules(namespace, vault.directory(name))
         inside.put_policy(f"{RUN_POLICY}{namespace}-{name}", rules, name)
-        inside.register(inside.parse(job.hcl, hcl_variables(job.variables)))
+        register_job(inside, job)
     kept = {str(job.variables["job"]) for job in wanted}
     for old in inside.jobs("run-any-"):
         if old.get("ParameterizedJob") and old["ID"] not in kept and not old.get("Stop"):
