@@ -253,27 +253,27 @@ class PipelineVerbs(JobVerbs):
     ) -> tuple[tuple[Submission, ...], list[RunOfStep]]:
         """A step's run, and those that replace it when it fails."""
         modes = {"": Stage(step.spec.stage)} if step.spec.stage else {}
-        submissions, runs = [], []
-        for _ in range(step.spec.retries + 1):
-            run = new_run_id(step.job.job)
-            site = step.spec.site or place or None
-            job, limit, name = step.spec.job, step.spec.timeout, target.cluster
-            prepared = self._prepare(job, step.values, name, limit, None, modes, site, run)
-            if prepared.outputs:
-                name, path = next(iter(prepared.outputs.items()))
-                raise InputError(
-                    f"step {step.name}: parameter {name}: {path!r}: a pipeline goes on without "
-                    "this machine, so nothing would be brought here.",
-                    hint=f"Give a storage's URL, or cluster:{step.name}/ for what only the next "
-                    "steps need.",
-                )
-            submission = self._with_connectors(provider, prepared.submission)
-            submissions.append(submission)
-            job_name, site_name = step.job.job, submission.site
-            runs.append(
-                RunOfStep(run, step.name, job_name, site_name, dict(step.values), fingerprint)
+        site = step.spec.site or place or None
+        job, limit, cluster = step.spec.job, step.spec.timeout, target.cluster
+        prepared = self._prepare(job, step.values, cluster, limit, None, modes, site)
+        if prepared.outputs:
+            name, path = next(iter(prepared.outputs.items()))
+            raise InputError(
+                f"step {step.name}: parameter {name}: {path!r}: a pipeline goes on without "
+                "this machine, so nothing would be brought here.",
+                hint=f"Give a storage's URL, or cluster:{step.name}/ for what only the next "
+                "steps need.",
             )
-        return tuple(submissions), runs
+        first = self._with_connectors(provider, prepared.submission)
+        submissions = tuple(
+            dataclasses.replace(first, run=new_run_id(step.job.job))
+            for _ in range(step.spec.retries + 1)
+        )
+        runs = [
+            RunOfStep(each.run, step.name, step.job.job, each.site, dict(step.values), fingerprint)
+            for each in submissions
+        ]
+        return submissions, runs
 
     # looking
 
