@@ -23,6 +23,7 @@ __all__ = [
     "PlannedStep",
     "Seen",
     "StepState",
+    "break_off",
     "write_state",
 ]
 
@@ -389,6 +390,15 @@ def _why_skip(planned: PlannedStep, before: Sequence[StepState]) -> str:
     if planned.when == "failed" and not failed:
         return "no step before it failed"
     return ""
+
+
+def break_off(steps: Sequence[StepState], now: float) -> tuple[StepState, ...]:
+    """The steps of a run with which nobody goes on: what ran is cancelled, what waited skipped."""
+    states = {"running": "cancelled", "waiting": "skipped"}
+    return tuple(
+        replace(step, state=states.get(step.state, step.state), finished=step.finished or now)
+        for step in steps
+    )
 
 
 def write_state(path: Path, state: PipelineState) -> None:

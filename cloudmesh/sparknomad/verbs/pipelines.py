@@ -16,7 +16,7 @@ from cloudmesh.sparknomad.errors import (
     NotFoundError,
     UnreachableError,
 )
-from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState
+from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState, break_off
 from cloudmesh.sparknomad.job.jobs import new_run_id
 from cloudmesh.sparknomad.model import RunRecord, RunState, Submission
 from cloudmesh.sparknomad.pipeline import drawing
@@ -394,14 +394,7 @@ class PipelineVerbs(JobVerbs):
         if record.state.is_terminal:
             return record
         now = time.time()
-        ended = tuple(
-            dataclasses.replace(
-                step,
-                state={"running": "cancelled", "waiting": "skipped"}.get(step.state, step.state),
-                finished=step.finished or now,
-            )
-            for step in record.steps
-        )
+        ended = break_off(record.steps, now)
         state = PipelineState(run, "cancelled", ended, "cancelled", record.submitted, now)
         return self._pipelines.update(record, state)
 

@@ -26,7 +26,7 @@ from cloudmesh.sparknomad.cluster.nomad.roles import (
 )
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
 from cloudmesh.sparknomad.errors import UnreachableError
-from cloudmesh.sparknomad.incluster.pipeline import PipelineState
+from cloudmesh.sparknomad.incluster.pipeline import PipelineState, break_off
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import ClusterSpec
@@ -169,14 +169,7 @@ def _judged(state: PipelineState, job: Mapping[str, Any]) -> PipelineState:
     if state.state != "running" or job["Status"] != "dead":
         return state
     now = time.time()
-    steps = tuple(
-        replace(
-            step,
-            state={"running": "cancelled", "waiting": "skipped"}.get(step.state, step.state),
-            finished=step.finished or now,
-        )
-        for step in state.steps
-    )
+    steps = break_off(state.steps, now)
     if job.get("Stop"):
         return replace(state, state="cancelled", reason="cancelled", steps=steps, finished=now)
     reason = "what runs the pipeline was started anew too often; see `pipeline logs`"
