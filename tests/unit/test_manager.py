@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from cloudmesh.sparknomad.errors import ConflictError, NotFoundError
+from cloudmesh.sparknomad.incluster.pipeline import StepState
 from cloudmesh.sparknomad.manager import Sparknomad
-from cloudmesh.sparknomad.model import ClusterState
+from cloudmesh.sparknomad.model import ClusterState, RunState
 from cloudmesh.sparknomad.paths import Paths
+from cloudmesh.sparknomad.spec_pipelines import PipelineSpec, StepSpec
 from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore
 
 
 @pytest.fixture
@@ -38,3 +41,19 @@ def test_a_cluster_keeps_its_provider(manager: Sparknomad) -> None:
     with pytest.raises(ConflictError, match="runs on provider 'nomad'"):
         manager.cluster_deploy(ClusterSpec(cluster="mine", provider="local"))
     assert manager.cluster_spec("mine") == ClusterSpec(cluster="mine")
+
+
+def test_no_step_of_a_pipeline_goes_on_after_its_cluster_was_destroyed(
+    manager: Sparknomad,
+) -> None:
+    cluster = ClusterSpec(cluster="mine", provider="local")
+    manager.store.put_cluster(cluster, ClusterState.RUNNING)
+    steps = (StepState("a", "succeeded", finished=2.0), StepState("b", "running"), StepState("c"))
+    record = PipelineRecord("p-1", "p", "mine", RunState.RUNNING, 1.0, {}, steps=steps)
+    spec = PipelineSpec("p", {name: StepSpec("job.yaml") for name in "abc"})
+    PipelineStore(manager.store).add(record, spec, ())
+    manager.cluster_destroy("mine")
+    ended = manager.pipeline_status("p-1")
+    assert ended.state is RunState.CANCELLED
+    assert [step.state for step in ended.steps] == ["succeeded", "cancelled", "skipped"]
+    assert [step.finished for step in ended.steps] == [2.0, ended.finished, ended.finished]

@@ -393,9 +393,13 @@ class PipelineVerbs(JobVerbs):
         record = self.pipeline_status(run)
         if record.state.is_terminal:
             return record
+        return self._note_cancelled(record, "cancelled")
+
+    def _note_cancelled(self, record: PipelineRecord, reason: str) -> PipelineRecord:
+        """Remember the end of a run that nobody tells of any more."""
         now = time.time()
         ended = break_off(record.steps, now)
-        state = PipelineState(run, "cancelled", ended, "cancelled", record.submitted, now)
+        state = PipelineState(record.run, "cancelled", ended, reason, finished=now)
         return self._pipelines.update(record, state)
 
     def cluster_destroy(
@@ -405,9 +409,5 @@ class PipelineVerbs(JobVerbs):
         found = super().cluster_destroy(name, force=force, timeout=timeout)
         for record in self._pipelines.runs():
             if record.cluster == name and not record.state.is_terminal:
-                reason = f"cluster {name!r} was destroyed"
-                ended = PipelineState(
-                    record.run, "cancelled", record.steps, reason, finished=time.time()
-                )
-                self._pipelines.update(record, ended)
+                self._note_cancelled(record, f"cluster {name!r} was destroyed")
         return found
