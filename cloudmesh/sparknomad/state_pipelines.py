@@ -14,7 +14,7 @@ from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.state import Store, as_text
 
-__all__ = ["PipelineRecord", "PipelineStore", "RunOfStep"]
+__all__ = ["PipelineRecord", "PipelineStore", "RunOfStep", "StepReport"]
 
 
 _REMEMBERED = 50
@@ -73,6 +73,33 @@ class PipelineRecord:
     edges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     site: str = ""
     times: int = 1
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step of a pipeline's run took.
+
+    Attributes:
+        step: its name.
+        state: where it stands.
+        run: the last run that was sent for it, or empty.
+        attempts: how many were sent.
+        waited: seconds between the end of what it waited for and the start of its first run.
+        worked: seconds from then until it ended.
+        input_bytes: that its tasks read.
+        output_bytes: that its tasks wrote.
+        reason: for a person.
+    """
+
+    step: str
+    state: str
+    run: str
+    attempts: int
+    waited: float | None
+    worked: float | None
+    input_bytes: int = 0
+    output_bytes: int = 0
+    reason: str = ""
 
 
 class PipelineStore:

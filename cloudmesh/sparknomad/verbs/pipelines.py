@@ -23,7 +23,12 @@ from cloudmesh.sparknomad.pipeline import drawing
 from cloudmesh.sparknomad.pipeline.graph import Step, bind_pipeline, expand, order
 from cloudmesh.sparknomad.pipeline.pipelines import job_finder, read_pipeline, refuse_wrong
 from cloudmesh.sparknomad.specs import ClusterSpec, Stage
-from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore, RunOfStep
+from cloudmesh.sparknomad.state_pipelines import (
+    PipelineRecord,
+    PipelineStore,
+    RunOfStep,
+    StepReport,
+)
 from cloudmesh.sparknomad.verbs.clusters import DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.jobs import JobVerbs, storable
 from cloudmesh.sparknomad.verbs.remembering import Remembering, kept_places, key_of
@@ -32,36 +37,9 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 
-__all__ = ["PipelineVerbs", "StepReport"]
+__all__ = ["PipelineVerbs"]
 
 _UNKNOWN_SECONDS = 60.0
-
-
-@dataclasses.dataclass(frozen=True)
-class StepReport:
-    """What one step of a pipeline's run took.
-
-    Attributes:
-        step: its name.
-        state: where it stands.
-        run: the last run that was sent for it, or empty.
-        attempts: how many were sent.
-        waited: seconds between the end of what it waited for and the start of its first run.
-        worked: seconds from then until it ended.
-        input_bytes: that its tasks read.
-        output_bytes: that its tasks wrote.
-        reason: for a person.
-    """
-
-    step: str
-    state: str
-    run: str
-    attempts: int
-    waited: float | None
-    worked: float | None
-    input_bytes: int = 0
-    output_bytes: int = 0
-    reason: str = ""
 
 
 class PipelineVerbs(JobVerbs):
