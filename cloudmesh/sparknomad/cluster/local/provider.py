@@ -8,16 +8,17 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from cloudmesh.sparknomad.cluster.definition import Definition, build_definition, run_document
+from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
 from cloudmesh.sparknomad.cluster.local import daemons
-from cloudmesh.sparknomad.cluster.local.daemons import HOST, LocalCluster
+from cloudmesh.sparknomad.cluster.local.daemons import LocalCluster
 from cloudmesh.sparknomad.cluster.local.pipelining import (
     Pipelining,
     driver_command,
     driver_environment,
 )
+from cloudmesh.sparknomad.cluster.local.run_files import written
 from cloudmesh.sparknomad.cluster.local.watching import (
     LOG_BLOCK,
     driver_of,
@@ -30,7 +31,6 @@ from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
 from cloudmesh.sparknomad.incluster.pipeline_run import HELD
-from cloudmesh.sparknomad.incluster.run_private import CREDENTIALS
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
@@ -46,7 +46,6 @@ from cloudmesh.sparknomad.model import (
 )
 from cloudmesh.sparknomad.processes import (
     ProcessRef,
-    exclusive,
     is_listening,
     spawn_detached,
     stop,
@@ -247,14 +246,8 @@ class LocalProvider(Pipelining):
         return directory
 
     def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
-        directory = self._directory(spec.cluster)
         cluster = self._read(spec.cluster)
-        definition = self._keep_artifacts(directory, submission)
-        run = directory / "runs" / submission.run
-        run.mkdir(parents=True, exist_ok=True)
-        with exclusive(run / ".lock", f"run {submission.run!r}"):
-            if not (run / "run.json").exists():
-                self._write_run(run, directory, cluster, submission, definition.document)
+        with written(self._directory(spec.cluster), cluster, submission, held=False) as run:
             (run / HELD).unlink(missing_ok=True)
             if (run / "process.json").exists():
                 return self._run_status(spec.cluster, submission.run)
@@ -264,73 +257,8 @@ class LocalProvider(Pipelining):
 
     def _prepare_run(self, name: str, submission: Submission) -> Path:
         """Write all that a run's driver needs; it is sent by a pipeline."""
-        directory, cluster = self._directory(name), self._read(name)
-        definition = self._keep_artifacts(directory, submission)
-        run = directory / "runs" / submission.run
-        run.mkdir(parents=True, exist_ok=True)
-        with exclusive(run / ".lock", f"run {submission.run!r}"):
-            if not (run / "run.json").exists():
-                (run / HELD).touch()
-                self._write_run(run, directory, cluster, submission, definition.document)
-        return run
-
-    def _keep_artifacts(self, directory: Path, submission: Submission) -> Definition:
-        definition = build_definition(submission.job)
-        for artifact in definition.artifacts:
-            self._keep_artifact(directory / "artifacts" / artifact.sha256, artifact.path)
-        return definition
-
-    @staticmethod
-    def _keep_artifact(target: Path, source: Path) -> None:
-        if not target.exists():
-            partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-            shutil.copyfile(source, partial)
-            partial.replace(target)
-
-    def _write_run(
-        self,
-        run: Path,
-        directory: Path,
-        cluster: LocalCluster,
-        submission: Submission,
-        definition: Any,
-    ) -> None:
-        master = cluster.master
-        assert master is not None
-        private = run / "private"
-        private.mkdir(mode=0o700, exist_ok=True)
-        if submission.storage.secrets:
-            secrets = json.dumps(dict(submission.storage.secrets))
-            write_private(private / CREDENTIALS, secrets)
-        environment: dict[str, Any] = {
-            "run": submission.run,
-            "private": str(private),
-            "master": cluster.url,
-            "master_ui": master.ui,
-            "host": HOST,
-            "temporary": str(directory / daemons.TEMPORARY),
-            "artifacts": str(directory / "artifacts"),
-            "secret_file": str(directory / "secret"),
-            "conf_dir": str(directory / "conf"),
-            "spark_home": cluster.runtime["spark_home"],
-            "java_home": cluster.runtime["java_home"],
-            "python": cluster.runtime["python"],
-            "executor_python": cluster.runtime["python"],
-        }
-        if submission.storage.connectors:
-            environment["connectors"] = f"{submission.storage.connectors}/*"
-        if submission.staging.agent:
-            environment["agent"] = str(submission.staging.agent)
-            environment["staging"] = {
-                "root": str(directory / "staged"),
-                "outgoing": str(directory / "outgoing"),
-                "prefix": "file://",
-                "quota": submission.staging.quota,
-            }
-        document = run_document(submission, time.time())
-        write_private(run / "definition.json", json.dumps(definition))
-        write_private(run / "cluster.json", json.dumps(environment))
-        write_private(run / "run.json", json.dumps(document))
+        with written(self._directory(name), self._read(name), submission, held=True) as run:
+            return run
 
     @staticmethod
     def _start_driver(run: Path, cluster: LocalCluster) -> None:
