@@ -160,6 +160,16 @@ class LabHost:
         """Its public host key."""
         return (self.directory / "host_key.pub").read_text().rsplit(" ", 1)[0].strip()
 
+    @property
+    def entry(self) -> dict[str, str]:
+        """How a spec names it."""
+        return {
+            "host": self.address,
+            "user": "root",
+            "key": str(self.lab.key),
+            "host_key": self.known_host,
+        }
+
 
 @dataclass
 class Lab:

@@ -59,15 +59,7 @@ class Rack:
 
     def spec(self, **changes: Any) -> Path:
         """A spec of these hosts."""
-        hosts = [
-            {
-                "host": host.address,
-                "user": "root",
-                "key": str(self.lab.key),
-                "host_key": host.known_host,
-            }
-            for host in self.lab.hosts
-        ]
+        hosts = [host.entry for host in self.lab.hosts]
         fields = {"cluster": "default", "workers": 2, "memory": "1g", "driver": "exec"}
         path = self.command.home / "rack.yaml"
         path.write_text(yaml.safe_dump({**fields, "hosts": hosts, **changes}))

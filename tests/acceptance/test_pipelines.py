@@ -8,10 +8,8 @@ import hmac
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from acceptance.conftest import Command, ended
+from hooks import hook
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -273,32 +272,15 @@ def test_an_etl_runs_in_the_cluster_though_what_runs_it_is_killed(
 
 @pytest.mark.nomad
 def test_an_end_is_told_signed_and_what_is_not_kept_goes(deployed: Command, tmp_path: Path) -> None:
-    got: list[tuple[str, bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if not got:  # the first time it is too busy
-                self.send_response(503)
-            else:
-                self.send_response(204)
-            got.append((self.headers["X-Sparknomad-Signature"], body))
-            self.end_headers()
-
-        def log_message(self, format: str, *words: object) -> None:
-            return
-
     (tmp_path / "in.csv").write_text(
         "year,month,carrier,origin,dest,dep_delay,distance\n2013,1,AA,JFK,LAX,1,2\n"
     )
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with hook(503, 204) as (url, got):  # the first time it is too busy
         clean = {"input": str(tmp_path / "in.csv"), "output": "cluster:brief/{run}/clean"}
         document = {
             "pipeline": "brief",
             "steps": {"clean": {"job": str(EXAMPLES / "etl/clean.yaml"), "parameters": clean}},
-            "notify": {"url": f"http://127.0.0.1:{server.server_address[1]}/", "secret": "HOOK"},
+            "notify": {"url": url, "secret": "HOOK"},
             "keep": "1s",
         }
         path = tmp_path / "brief.yaml"
@@ -310,11 +292,12 @@ def test_an_end_is_told_signed_and_what_is_not_kept_goes(deployed: Command, tmp_
         while len(got) < 2:
             assert time.monotonic() < give_up
             time.sleep(0.2)
-        server.shutdown()
-        thread.join(10)
-    (_, first), (signature, body) = got[:2]
+    (_, first), (headers, body) = got[:2]
     assert first == body
-    assert signature == "sha256=" + hmac.new(b"key", body, hashlib.sha256).hexdigest()
+    assert (
+        headers["X-Sparknomad-Signature"]
+        == "sha256=" + hmac.new(b"key", body, hashlib.sha256).hexdigest()
+    )
     assert json.loads(body)["run"] == record["run"] and json.loads(body)["state"] == "succeeded"
     give_up = time.monotonic() + 30
     while deployed("storage", "info", f"cluster:brief/{record['run']}/clean").code != 4:

@@ -69,16 +69,7 @@ class Wide:
 
     def deploy(self) -> Done:
         sites = {
-            name: {
-                "hosts": [
-                    {
-                        "host": host.address,
-                        "user": "root",
-                        "key": str(self.lab.key),
-                        "host_key": host.known_host,
-                    }
-                ]
-            }
+            name: {"hosts": [host.entry]}
             for name, host in (("east", self.east), ("west", self.west))
         }
         fields = {"cluster": "default", "workers": 1, "memory": "1g", "driver": "exec"}

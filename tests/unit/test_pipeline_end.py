@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hooks import hook
 
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState
@@ -34,35 +31,8 @@ STATE = PipelineState(
 )
 
 
-@contextmanager
-def server(*codes: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """Answers with these codes, one after the other; what it was sent."""
-    got: list[tuple[dict[str, str], bytes]] = []
-    left = list(codes)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((dict(self.headers), body))
-            self.send_response(left.pop(0) if left else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *words: object) -> None:
-            return
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{made.server_address[1]}/hook", got
-        finally:
-            made.shutdown()
-            thread.join(10)
-
-
 def test_an_end_is_told_signed() -> None:
-    with server(200) as (url, got):
+    with hook(200) as (url, got):
         assert notify(url, "key", message(STATE), lambda seconds: None) == ""
     ((headers, body),) = got
     digest = hmac.new(b"key", body, hashlib.sha256).hexdigest()
@@ -73,20 +43,20 @@ def test_an_end_is_told_signed() -> None:
 
 
 def test_without_a_key_nothing_is_signed() -> None:
-    with server(204) as (url, got):
+    with hook(204) as (url, got):
         assert notify(url, "", b"{}", lambda seconds: None) == ""
     assert SIGNATURE not in got[0][0]
 
 
 def test_a_server_that_is_busy_is_asked_again_with_longer_pauses() -> None:
     pauses: list[float] = []
-    with server(503, 429, 500, 200) as (url, got):
+    with hook(503, 429, 500, 200) as (url, got):
         assert notify(url, "", b"{}", pauses.append) == ""
     assert len(got) == 4 and pauses == [1, 2, 4]
 
 
 def test_a_server_that_refuses_is_not_asked_again() -> None:
-    with server(404) as (url, got):
+    with hook(404) as (url, got):
         assert notify(url, "", b"{}", lambda seconds: None) == "it answered 404"
     assert len(got) == 1
 
