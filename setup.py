@@ -96,6 +96,7 @@ setup(
     install_requires=[
         "cloudmesh-common>=5.0.64",
         "cloudmesh-cmd5>=5.0.20",
+        "cronsim>=2.7",
         "docopt>=0.6.2",
         "fsspec>=2025.3",
         "psutil>=5.9",
@@ -104,6 +105,7 @@ setup(
         "pyyaml>=6.0",
         "requests>=2.31",
         "ruamel.yaml>=0.18",
+        "tzdata>=2025.1",
     ],
     extras_require={
         **STORAGE,

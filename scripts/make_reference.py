@@ -31,6 +31,7 @@ from cloudmesh.sparknomad import (  # noqa: E402
     spec_pipelines,
     specs,
     state_pipelines,
+    state_schedules,
 )
 from cloudmesh.sparknomad.commands import COMMANDS  # noqa: E402
 from cloudmesh.sparknomad.compute import machines  # noqa: E402
@@ -42,7 +43,7 @@ from cloudmesh.sparknomad.specfile import json_schema  # noqa: E402
 from cloudmesh.sparknomad.storage import checking, profile, storage, transfer  # noqa: E402
 from cloudmesh.sparknomad.units import format_size  # noqa: E402
 from cloudmesh.sparknomad.usage import MANUAL, PROGRAM  # noqa: E402
-from cloudmesh.sparknomad.verbs import pipelines  # noqa: E402
+from cloudmesh.sparknomad.verbs import pipelines, scheduling  # noqa: E402
 
 __all__ = ["generate", "main"]
 
@@ -73,6 +74,7 @@ ANSWERS: Mapping[tuple[str, str], str] = {
     ),
     ("service", "spec"): "The contract itself, as YAML.",
     ("pipeline", "remove"): "An object with `pipeline` (string).",
+    ("pipeline", "unschedule"): "An object with `schedule` (string).",
     ("pipeline", "logs"): "The lines themselves.",
     ("pipeline", "graph"): "The picture itself.",
     ("", "completion"): "No JSON: the completion script itself.",
@@ -677,6 +679,7 @@ def answer_type(group: str, verb: str) -> Any:
     names = {**vars(model), **vars(specs), **vars(machine)}
     names |= {**vars(checking), **vars(storage), **vars(transfer), **vars(machines)}
     names |= {**vars(spec_pipelines), **vars(state_pipelines), **vars(pipelines)}
+    names |= {**vars(state_schedules), **vars(scheduling)}
     annotation = inspect.signature(getattr(Sparknomad, name)).return_annotation
     return eval(annotation, {**names, "__builtins__": __builtins__})  # our own annotation
 

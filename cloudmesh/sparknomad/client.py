@@ -24,6 +24,7 @@ from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.specfile import build_spec, read_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec, Stage
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord
+from cloudmesh.sparknomad.state_schedules import ScheduleRecord
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Remote"]
@@ -261,6 +262,38 @@ class Remote:
     def pipeline_resume(self, run: str) -> PipelineRecord:
         """See `Sparknomad.pipeline_resume`."""
         return self._service.ask(PipelineRecord, "pipeline_resume", {"run": run})
+
+    def pipeline_schedule(
+        self,
+        pipeline: str,
+        values: Mapping[str, Any],
+        *,
+        schedule: str,
+        time_zone: str = "UTC",
+        overlap: str = "skip",
+        cluster: str | None = None,
+        site: str | None = None,
+    ) -> ScheduleRecord:
+        """See `Sparknomad.pipeline_schedule`; `pipeline` is the name of a defined one."""
+        _refuse_path(pipeline)
+        body = {
+            "pipeline": pipeline,
+            "values": dict(values),
+            "schedule": schedule,
+            "time_zone": time_zone,
+            "overlap": overlap,
+            "cluster": cluster,
+            "site": site,
+        }
+        return self._service.ask(ScheduleRecord, "pipeline_schedule", body=body)
+
+    def pipeline_schedules(self) -> list[ScheduleRecord]:
+        """See `Sparknomad.pipeline_schedules`."""
+        return self._service.ask(list[ScheduleRecord], "pipeline_schedules")
+
+    def pipeline_unschedule(self, schedule: str) -> None:
+        """See `Sparknomad.pipeline_unschedule`."""
+        self._service.send("pipeline_unschedule", {"schedule": schedule})
 
     def pipeline_wait(self, run: str, *, timeout: float | None = None) -> PipelineRecord:
         """See `Sparknomad.pipeline_wait`."""

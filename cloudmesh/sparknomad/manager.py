@@ -9,7 +9,7 @@ from cloudmesh.sparknomad.verbs.clusters import DEPLOY_SECONDS, DESTROY_SECONDS
 from cloudmesh.sparknomad.verbs.core import LOCAL
 from cloudmesh.sparknomad.verbs.images import ImageVerbs
 from cloudmesh.sparknomad.verbs.operating import DRAIN_SECONDS, OperatingVerbs
-from cloudmesh.sparknomad.verbs.pipelines import PipelineVerbs
+from cloudmesh.sparknomad.verbs.scheduling import ScheduleVerbs
 from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS, SharingVerbs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class Sparknomad(CheckingVerbs, PipelineVerbs, ImageVerbs, OperatingVerbs, SharingVerbs):
+class Sparknomad(CheckingVerbs, ScheduleVerbs, ImageVerbs, OperatingVerbs, SharingVerbs):
     """Everything that sparknomad can do.
 
     Args:

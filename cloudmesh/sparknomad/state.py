@@ -62,6 +62,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             spec TEXT NOT NULL, plan TEXT NOT NULL)""",
         "CREATE INDEX pipeline_runs_by_time ON pipeline_runs (submitted DESC)",
     ),
+    (
+        """CREATE TABLE schedules (
+            schedule TEXT PRIMARY KEY, cluster TEXT NOT NULL, submitted REAL NOT NULL,
+            record TEXT NOT NULL, spec TEXT NOT NULL, plan TEXT NOT NULL)""",
+    ),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

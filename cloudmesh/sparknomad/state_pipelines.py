@@ -218,6 +218,15 @@ class PipelineStore:
         listed = json.loads(self._row(run)["plan"])
         return {each["run"]: RunOfStep(**each) for each in listed}
 
+    def launched(self, schedule: str) -> list[str]:
+        """The runs that a schedule has launched, the newest first."""
+        with self._store.connection() as connection:
+            rows = connection.execute(
+                "SELECT run FROM pipeline_runs WHERE substr(run, 1, ?) = ? ORDER BY submitted DESC",
+                (len(schedule) + 1, f"{schedule}-"),
+            ).fetchall()
+        return [row["run"] for row in rows]
+
     def reusable(self, pipeline: str, cluster: str) -> dict[str, RunOfStep]:
         """The runs of steps that have succeeded in a cluster, by their fingerprints."""
         found: dict[str, RunOfStep] = {}

@@ -76,6 +76,10 @@ Usage:
   sparknomad pipeline resume RUN [--detach] [options]
   sparknomad pipeline graph PIPELINE [--form=FORM] [options]
   sparknomad pipeline report RUN [options]
+  sparknomad pipeline schedule PIPELINE --schedule=CRONTAB [--time-zone=ZONE] [--overlap=POLICY]
+                               [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE] [options]
+  sparknomad pipeline schedules [options]
+  sparknomad pipeline unschedule SCHEDULE [options]
   sparknomad storage profile add NAME --url=URL [--kind=KIND] [--endpoint=URL] [--region=REGION]
                                  [--ca=FILE] [--site=SITE] [--credentials=SOURCE]
                                  [--set=ASSIGNMENT]... [--secrets-in-plain-text] [--replace]
@@ -165,6 +169,9 @@ Pipelines (jobs in order; PIPELINE is a defined one's name or a file, for `graph
   resume            Run again what failed, and what depends on it.
   logs, report      Show what was done when; show what each step took, read and wrote.
   graph             Draw it, with the states of a run's steps.
+  schedule          Let the cluster run it again and again; print the schedule's id.
+  schedules         Show all with their next and last launches.
+  unschedule        End a schedule; what it has launched goes on.
 
 Storage (URL is PROFILE:path, a plain URL such as s3://bucket/path, or a path of this machine):
   profile add       Name a place in a cloud, and say where its credentials come from.
@@ -248,6 +255,9 @@ Options:
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
   --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
   --pipeline=NAME       Only runs of this pipeline.
+  --schedule=CRONTAB    Minute, hour, day of the month, month, day of the week: '0 3 * * *'.
+  --time-zone=ZONE      Of a schedule, such as Europe/Berlin (default UTC).
+  --overlap=POLICY      When a pipeline is due while its last launch runs: skip (default) or allow.
   --host=HOST           The address that the service listens at (default 127.0.0.1).
   --tls-cert=FILE       The service's certificate; needed where others reach it.
   --tls-key=FILE        The key of that certificate.

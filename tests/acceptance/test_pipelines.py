@@ -332,3 +332,63 @@ def test_a_cancelled_pipeline_ends_its_runs_in_nomad(deployed: Command, tmp_path
     assert (record["state"], states(record)) == ("cancelled", {"a": "cancelled"})
     ran = deployed("job", "wait", record["steps"][0]["runs"][0], "--output=json")
     assert ran.code == 3 and ran.json()["state"] == "cancelled"
+
+
+@pytest.mark.nomad
+def test_a_schedule_runs_a_pipeline_by_itself(deployed: Command, tmp_path: Path) -> None:
+    flights = tmp_path / "in.csv"
+    flights.write_text("year,month,carrier,origin,dest,dep_delay,distance\n2013,1,AA,JFK,LAX,1,2\n")
+    clean = {"input": str(flights), "output": "cluster:often/{run}/clean"}
+    steps = {"clean": {"job": str(EXAMPLES / "etl/clean.yaml"), "parameters": clean}}
+    path = tmp_path / "often.yaml"
+    path.write_text(yaml.safe_dump({"pipeline": "often", "steps": steps}))
+    schedule = deployed.ok("pipeline", "schedule", str(path), "--schedule=* * * * *").out.strip()
+    flights.unlink()  # it has been brought into the cluster
+    give_up = time.monotonic() + 150
+    while True:
+        found = deployed.ok("pipeline", "runs", "--pipeline=often", "--output=json").json()
+        if found and all(each["state"] == "succeeded" for each in found):
+            break
+        assert time.monotonic() < give_up, found
+        time.sleep(2)
+    ((listed),) = deployed.ok("pipeline", "schedules", "--output=json").json()
+    assert listed["schedule"] == schedule
+    assert listed["last"] == found[0]["run"]
+    assert 0 < listed["next"] - time.time() <= 60
+    for each in found:
+        ((run),) = each["steps"][0]["runs"]
+        record = deployed.ok("job", "status", run, "--output=json").json()
+        assert record["parameters"]["output"] == f"cluster:often/{each['run']}/clean"
+        files = deployed.ok("storage", "list", record["parameters"]["output"], "--output=json")
+        assert any(file["url"].endswith("_SUCCESS") for file in files.json())
+    _unscheduled(deployed, schedule)
+    assert deployed.ok("pipeline", "schedules", "--output=json").json() == []
+    assert deployed("pipeline", "unschedule", schedule).code == 4
+    # What it has launched is still known, and can be looked at.
+    known = deployed.ok("pipeline", "status", found[0]["run"], "--output=json").json()
+    assert known["state"] == "succeeded"
+
+
+def _unscheduled(command: Command, schedule: str) -> None:
+    """End a schedule; while a launch goes on, its credentials have to stay."""
+    give_up = time.monotonic() + 120
+    while True:
+        told = command("pipeline", "unschedule", schedule)
+        if told.code == 0:
+            return
+        assert "launches nothing more" in told.err, told.err
+        assert time.monotonic() < give_up
+        time.sleep(1)
+
+
+@pytest.mark.spark
+def test_an_embedded_cluster_has_no_schedules(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "often.yaml"
+    steps = {"a": {"job": str(EXAMPLES / "wordcount.py"), "parameters": {}}}
+    path.write_text(yaml.safe_dump({"pipeline": "often", "steps": steps}))
+    words = ("pipeline", "schedule", str(path), "--cluster=local")
+    told = command(*words, "--schedule=0 3 * * *")
+    assert told.code == 2 and "has no schedules" in told.err
+    told = command(*words, "--schedule=0 25 * * *")
+    assert told.code == 2 and "schedule: '0 25 * * *'" in told.err
+    assert command.ok("pipeline", "schedules", "--output=json").json() == []

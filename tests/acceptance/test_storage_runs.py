@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from acceptance.conftest import Command, ended
 from acceptance.words import COUNTED, KINDS, Lab, Stores
 from servers import Server
@@ -190,6 +191,40 @@ def test_a_changed_credential_is_used_by_the_next_run(lab: Lab) -> None:
     assert "wrong" not in done.out.lower().replace("wrong key", "")
     assert "403" in done.err or "SignatureDoesNotMatch" in done.err
     lab.count("aws:texts/", "cluster:lab/rotated/")
+
+
+def test_all_launches_of_a_schedule_have_its_credentials(lab: Lab) -> None:
+    import time
+
+    values = {"input": "aws:texts/", "output": "aws:launched/{run}/"}
+    steps = {"count": {"job": "words.yaml", "parameters": values}}
+    path = lab.command.home / "counting.yaml"
+    path.write_text(yaml.safe_dump({"pipeline": "counting", "steps": steps}))
+    schedule = lab.ok("pipeline", "schedule", str(path), "--schedule=0 3 1 1 *").out.strip()
+    kept = "vars?prefix=sparknomad/scheduled"
+    runs = set()
+    try:
+        for launch in range(2):
+            # What is due only once a year is launched now, as by `nomad job periodic force`.
+            lab.nomad(f"job/schedule-{schedule}/periodic/force", "POST")
+            give_up = time.monotonic() + 120
+            while True:
+                words = ("pipeline", "runs", "--pipeline=counting", "--output=json")
+                found = lab.ok(*words).json()
+                if len(found) > launch and found[0]["state"] == "succeeded":
+                    break
+                assert time.monotonic() < give_up and found[:1] != ["failed"], found
+                time.sleep(1)
+            runs.add(found[0]["run"])
+            lab.ok("storage", "info", f"aws:launched/{found[0]['run']}/_SUCCESS")
+            assert len(lab.nomad(kept)) == 1
+        assert len(runs) == 2
+    finally:
+        give_up = time.monotonic() + 60
+        while lab.command("pipeline", "unschedule", schedule).code != 0:
+            assert time.monotonic() < give_up
+            time.sleep(1)
+    assert lab.nomad(kept) == []
 
 
 def test_missing_credentials_are_told_before_anything_is_sent(lab: Lab) -> None:

@@ -95,11 +95,12 @@ class Lab:
         record: dict[str, Any] = json.loads((home / "cluster.json").read_text())
         return record
 
-    def nomad(self, path: str) -> Any:
+    def nomad(self, path: str, method: str = "GET") -> Any:
         record = self.cluster
         request = urllib.request.Request(
             f"http://127.0.0.1:{record['ports']['http']}/v1/{path}",
             headers={"X-Nomad-Token": record["token"]},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)

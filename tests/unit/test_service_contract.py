@@ -77,9 +77,8 @@ def test_arguments_and_defaults_are_those_of_the_contract(name: str) -> None:
     operation = OPERATIONS[name]
     signature = inspect.signature(getattr(Calls, name))
     taken = {p.name: p for p in signature.parameters.values() if p.name != "self"}
-    made = (
-        {"run"} if operation["method"] == "post" and name in ("job_run", "pipeline_run") else set()
-    )
+    makes = ("job_run", "pipeline_run", "pipeline_schedule")
+    made = {"run"} if operation["method"] == "post" and name in makes else set()
     assert declared(operation) == set(taken) - made
     for each in map(resolved, operation["parameters"]):
         schema = each["schema"]

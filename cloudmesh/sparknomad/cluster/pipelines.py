@@ -13,7 +13,7 @@ from cloudmesh.sparknomad.incluster.pipeline import Attempt, PipelineState, Plan
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["PipelineStep", "PipelineSubmission", "RunsPipelines", "plan_of"]
+__all__ = ["PipelineSchedule", "PipelineStep", "PipelineSubmission", "RunsPipelines", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ class PipelineSubmission:
     kept: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PipelineSchedule:
+    """When a pipeline is run, and of what each launch is made.
+
+    Attributes:
+        pipeline: the pattern of its runs; its id is the schedule's.
+        crontab: five fields: minute, hour, day of the month, month, day of the week.
+        time_zone: of these, such as ``Europe/Berlin``.
+        overlap: whether one is launched while the last one still runs.
+    """
+
+    pipeline: PipelineSubmission
+    crontab: str
+    time_zone: str
+    overlap: bool
+
+
 def plan_of(
     submission: PipelineSubmission,
     prepare: Callable[[Submission], Mapping[str, Any]],
@@ -105,6 +122,8 @@ class RunsPipelines(ABC):
     """The part of a provider's contract that is about pipelines."""
 
     name: ClassVar[str]
+    schedules: ClassVar[bool] = False
+    """Whether its clusters run pipelines by a schedule."""
 
     @abstractmethod
     def _exists(self, name: str) -> None:
@@ -146,6 +165,42 @@ class RunsPipelines(ABC):
         self._exists(cluster)
         self._pipeline_cancel(cluster, run)
 
+    def require_schedules(self) -> None:
+        """Refuse to go on where there are no schedules.
+
+        Raises:
+            InputError: if so.
+        """
+        if not self.schedules:
+            raise InputError(
+                f"Provider {self.name!r} has no schedules: nothing of it goes on by itself.",
+                hint="Deploy a cluster with another provider, and give its name with --cluster.",
+            )
+
+    def pipeline_schedule(self, spec: ClusterSpec, schedule: PipelineSchedule) -> None:
+        """Let a pipeline be run by a schedule, in the cluster. Sent again, it replaces itself.
+
+        Raises:
+            InputError: if one of its runs could never start, or the provider has no schedules.
+            UnreachableError: if the cluster does not answer.
+        """
+        self.require_schedules()
+        self._exists(spec.cluster)
+        for step in schedule.pipeline.steps:
+            for submission in step.submissions:
+                self._check_fit(spec, submission)
+        self._pipeline_schedule(spec, schedule)
+
+    def pipeline_launches(self, cluster: str, schedule: str) -> list[int]:
+        """When a schedule has launched its pipeline: seconds since the epoch, in order."""
+        self._exists(cluster)
+        return self._pipeline_launches(cluster, schedule)
+
+    def pipeline_unschedule(self, cluster: str, schedule: str) -> None:
+        """End a schedule with what it keeps in the cluster; what it has launched goes on."""
+        self._exists(cluster)
+        self._pipeline_unschedule(cluster, schedule)
+
     # hooks
 
     def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
@@ -159,6 +214,15 @@ class RunsPipelines(ABC):
 
     def _pipeline_cancel(self, cluster: str, run: str) -> None:
         raise self._no_pipelines()
+
+    def _pipeline_schedule(self, spec: ClusterSpec, schedule: PipelineSchedule) -> None:
+        return None
+
+    def _pipeline_launches(self, cluster: str, schedule: str) -> list[int]:
+        return []
+
+    def _pipeline_unschedule(self, cluster: str, schedule: str) -> None:
+        return None
 
     def _no_pipelines(self) -> InputError:
         return InputError(f"Provider {self.name!r} does not run pipelines.")

@@ -23,6 +23,7 @@ from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.output import Output, when
 from cloudmesh.sparknomad.pipeline.drawing import tree
+from cloudmesh.sparknomad.pipeline.schedules import OVERLAPS
 from cloudmesh.sparknomad.specfile import spec_to_dict
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord
 from cloudmesh.sparknomad.units import format_duration
@@ -244,6 +245,49 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else format_duration(value)
 
 
+def _schedule(arguments: Arguments) -> int:
+    manager, output = make_manager(arguments), make_output(arguments)
+    record = manager.pipeline_schedule(
+        arguments["PIPELINE"],
+        parse_assignments(arguments["--param"]),
+        schedule=arguments["--schedule"],
+        time_zone=arguments["--time-zone"] or "UTC",
+        overlap=arguments["--overlap"] or OVERLAPS[0],
+        cluster=arguments["--cluster"],
+        site=arguments["--site"],
+    )
+    if output.is_table:
+        print(record.schedule)
+        manager.say(f"the next launch is at {when(record.next)}")
+    else:
+        output.data(record)
+    return 0
+
+
+def _schedules(arguments: Arguments) -> int:
+    columns = {
+        "SCHEDULE": lambda record: record.schedule,
+        "PIPELINE": lambda record: record.pipeline,
+        "CLUSTER": lambda record: record.cluster,
+        "WHEN": lambda record: f"{record.crontab} {record.time_zone}",
+        "OVERLAP": lambda record: record.overlap,
+        "NEXT": lambda record: when(record.next),
+        "LAST": lambda record: record.last or "-",
+    }
+    empty = "no schedules; `cms sparknomad pipeline schedule` makes one"
+    found = make_manager(arguments).pipeline_schedules()
+    make_output(arguments).rows(found, columns, empty=empty)
+    return 0
+
+
+def _unschedule(arguments: Arguments) -> int:
+    manager = make_manager(arguments)
+    name = arguments["SCHEDULE"]
+    manager.pipeline_unschedule(name)
+    tell(arguments, manager, f"schedule {name!r} has ended", "schedule", "SCHEDULE")
+    return 0
+
+
 VERBS: dict[str, Callable[[Arguments], int]] = {
     "define": _define,
     "list": _list,
@@ -258,4 +302,7 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "resume": _resume,
     "graph": _graph,
     "report": _report,
+    "schedule": _schedule,
+    "schedules": _schedules,
+    "unschedule": _unschedule,
 }

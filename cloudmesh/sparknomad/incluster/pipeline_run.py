@@ -24,10 +24,17 @@ from urllib.parse import quote
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
-    from cloudmesh.sparknomad.incluster import pipeline, pipeline_end, run_private, webhdfs
+    from cloudmesh.sparknomad.incluster import (
+        pipeline,
+        pipeline_end,
+        pipeline_launch,
+        run_private,
+        webhdfs,
+    )
 else:
     import pipeline
     import pipeline_end
+    import pipeline_launch
     import run_private
     import webhdfs
 
@@ -37,6 +44,7 @@ HELD = "held"
 """A file in the directory of a run that is prepared, but not sent."""
 
 _PLANS = "/sparknomad/pipelines"
+_SCHEDULED = "NOMAD_META_plan"
 _ENDED = ("complete", "failed", "lost", "unknown")
 _PATIENCE_SECONDS = 120.0
 _SOON_SECONDS = 5.0
@@ -295,22 +303,26 @@ def _local(directory: Path) -> int:
 
 
 def _task() -> int:
-    """The task of a dispatched job: its plan lies in the cluster's HDFS.
+    """The task of a dispatched job, or of a launch of a schedule: its plan lies in the HDFS.
 
     It just ends when it is told to, as when its host is drained: another one goes on. Who cancels
     the pipeline ends its runs.
     """
     local = Path(os.environ["NOMAD_TASK_DIR"])
-    asked = json.loads((local / "run.json").read_text("utf-8"))
+    wanted = _wanted(local)
     services = json.loads((local / "services.json").read_text("utf-8"))
     place = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "pipeline"
     place.mkdir(parents=True, exist_ok=True)
     hdfs = webhdfs.WebHdfs(services["hdfs_http"], patience=_PATIENCE_SECONDS)
-    content = hdfs.read(f"{_PLANS}/{asked['plan']}")
+    content = hdfs.read(f"{_PLANS}/{wanted}")
     if content is None:
-        _say(f"the plan {asked['plan']} is not there any more")
+        _say(f"the plan {wanted} is not there any more")
         return 1
     plan = pipeline.Plan.read(json.loads(content))
+    if os.environ.get(_SCHEDULED):
+        # https://developer.hashicorp.com/nomad/docs/job-specification/periodic: the id of a
+        # launch ends with its second.
+        plan = pipeline_launch.launched(plan, int(os.environ["NOMAD_JOB_ID"].rpartition("-")[2]))
     backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
     _sweep(hdfs)
     ended = _run(plan, backend, place / "state.json", threading.Event())
@@ -322,6 +334,13 @@ def _task() -> int:
             time.sleep(plan.keep)
         _sweep(hdfs)
     return 0
+
+
+def _wanted(local: Path) -> str:
+    """The plan's name: a dispatch brings it, a schedule has it."""
+    if os.environ.get(_SCHEDULED):
+        return os.environ[_SCHEDULED]
+    return str(json.loads((local / "run.json").read_text("utf-8"))["plan"])
 
 
 def _key(backend: NomadBackend, path: str) -> str:

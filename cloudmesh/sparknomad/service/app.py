@@ -33,8 +33,12 @@ __all__ = ["Service", "guarded", "make_app"]
 
 _JSON = {"Content-Type": "application/json"}
 _PROBLEM = {"Content-Type": "application/problem+json"}
-_MADE = {"job_run": ("run", "/v1/runs/"), "pipeline_run": ("run", "/v1/pipeline-runs/")}
-"""Verbs that make something whose id is chosen before: its name, and where it is then."""
+_MADE = {
+    "job_run": ("run", "/v1/runs/"),
+    "pipeline_run": ("run", "/v1/pipeline-runs/"),
+    "pipeline_schedule": ("schedule", "/v1/pipeline-schedules/"),
+}
+"""Verbs that make something whose id is chosen before: the id's name, and where it is then."""
 
 _TOLD = 500
 """Characters of what is told of a request that is malformed."""
@@ -176,9 +180,8 @@ class Service:
             accepted = to_plain(self.operations.accept(subject, name, arguments, token.name))
             return accepted, 202, {**_JSON, "Location": _place(name, declared, accepted)}
         if name in _MADE:
-            field, _ = _MADE[name]
-            arguments = {**arguments, field: _run_id(str(arguments.get("job") or
-                         arguments["pipeline"]), subject)}  # fmt: skip
+            run = _run_id(str(arguments.get("job") or arguments["pipeline"]), subject)
+            arguments = {**arguments, "run": run}
             made = self.calls().call(name, arguments)
             return made, 201, {**_JSON, "Location": _place(name, declared, made)}
         answer = self.calls().call(name, arguments)

@@ -277,6 +277,41 @@ class Calls:
         """See `Sparknomad.pipeline_report`."""
         return self.manager.pipeline_report(run)
 
+    def pipeline_schedules(self) -> Any:
+        """See `Sparknomad.pipeline_schedules`."""
+        return self.manager.pipeline_schedules()
+
+    def pipeline_schedule(
+        self,
+        pipeline: str,
+        schedule: str,
+        values: Mapping[str, Any] | None = None,
+        time_zone: str = "UTC",
+        overlap: str = "skip",
+        cluster: str | None = None,
+        site: str | None = None,
+        run: str | None = None,
+    ) -> Any:
+        """See `Sparknomad.pipeline_schedule`."""
+        self._refuse_shared(cluster)
+        spec = self.manager.pipeline_show(pipeline)
+        _refuse_paths(spec.parameters, values or {})
+        return self.manager.pipeline_schedule(
+            pipeline,
+            values or {},
+            schedule=schedule,
+            time_zone=time_zone,
+            overlap=overlap,
+            cluster=cluster,
+            site=site,
+            run=run,
+        )
+
+    def pipeline_unschedule(self, schedule: str) -> Any:
+        """See `Sparknomad.pipeline_unschedule`."""
+        self.manager.pipeline_unschedule(schedule)
+        return {"schedule": schedule}
+
     # storage
 
     def storage_profiles(self) -> Any:

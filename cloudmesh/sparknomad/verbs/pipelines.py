@@ -42,6 +42,21 @@ __all__ = ["PipelineVerbs"]
 _UNKNOWN_SECONDS = 60.0
 
 
+@dataclasses.dataclass(frozen=True)
+class _LaidOut:
+    """A run of a pipeline that could be sent.
+
+    Attributes:
+        record: as it is remembered.
+        runs: that may be sent for its steps.
+        submission: as a provider gets it.
+    """
+
+    record: PipelineRecord
+    runs: list[RunOfStep]
+    submission: PipelineSubmission
+
+
 class PipelineVerbs(JobVerbs):
     """Defining pipelines, running them, and looking after their runs."""
 
@@ -169,6 +184,22 @@ class PipelineVerbs(JobVerbs):
         *,
         reuse: bool = False,
     ) -> PipelineRecord:
+        laid = self._lay_out(spec, record, values, done, reuse=reuse)
+        self._pipelines.add(laid.record, spec, laid.runs)
+        target = self._target_spec(record.cluster)
+        self._provider(target.provider).pipeline_submit(target, laid.submission)
+        return laid.record
+
+    def _lay_out(
+        self,
+        spec: PipelineSpec,
+        record: PipelineRecord,
+        values: Mapping[str, Any],
+        done: dict[str, RunOfStep],
+        *,
+        reuse: bool = False,
+    ) -> _LaidOut:
+        """Prepare all that a run of a pipeline needs; nothing is sent."""
         find = job_finder(self.job_show)
         refuse_wrong(spec, find)
         target = self._target_spec(record.cluster)
@@ -195,23 +226,19 @@ class PipelineVerbs(JobVerbs):
         waiting = tuple(StepState(step.name) for step in steps)
         edges = {step.name: step.needs for step in steps}
         record = dataclasses.replace(record, steps=waiting, edges=edges, site=place)
-        self._pipelines.add(record, spec, runs)
-        provider.pipeline_submit(
-            target,
-            PipelineSubmission(
-                record.run,
-                f"#{record.times}",
-                tuple(made),
-                spec.concurrency,
-                spec.timeout,
-                place,
-                spec.notify.url if spec.notify else "",
-                key,
-                spec.keep,
-                kept_places(steps, record.run, done),
-            ),
+        submission = PipelineSubmission(
+            record.run,
+            f"#{record.times}",
+            tuple(made),
+            spec.concurrency,
+            spec.timeout,
+            place,
+            spec.notify.url if spec.notify else "",
+            key,
+            spec.keep,
+            kept_places(steps, record.run, done),
         )
-        return record
+        return _LaidOut(record, runs, submission)
 
     def _first_site(self, target: ClusterSpec, steps: Sequence[Step]) -> str:
         """Where steps run that name no site: near the first one's inputs."""

@@ -267,6 +267,13 @@ class Nomad(Members):
 
     # tokens and namespaces
 
+    def delete_policy(self, name: str) -> None:
+        """Remove an ACL policy; one that is not there is none."""
+        try:
+            self._request("acl", "policy", name, method="delete")
+        except NotThereError:
+            return
+
     def put_namespace(self, name: str, about: str) -> None:
         """Make a namespace; fine if it is there."""
         body = {"Name": name, "Description": about}

@@ -27,14 +27,20 @@ from cloudmesh.sparknomad.cluster.nomad.roles import (
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
 from cloudmesh.sparknomad.errors import UnreachableError
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, break_off
+from cloudmesh.sparknomad.incluster.pipeline_launch import launch_id
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import ClusterSpec
 
-__all__ = ["Pipelining"]
+__all__ = ["PLANS", "SCHEDULE", "Pipelining", "key_path", "run_of_launch"]
 
 _ROOT = "/sparknomad"
-_PLANS = f"{_ROOT}/pipelines"
+PLANS = f"{_ROOT}/pipelines"
+"""Where plans lie in the cluster's HDFS."""
+
+SCHEDULE = "schedule-"
+"""The beginning of the ids of periodic jobs."""
+
 _STATE = "alloc/data/pipeline"
 _ENDED = ("complete", "failed", "lost")
 
@@ -43,47 +49,69 @@ class Pipelining(Recorded):
     """The part of the provider that runs pipelines."""
 
     def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
-        cluster = self._read(spec.cluster)
-        if cluster.role:
-            raise forbidden(spec.cluster, cluster.role, "run pipelines")
+        cluster = self._own(spec.cluster, "run pipelines")
         nomad = self._runs_nomad(spec.cluster)
         job = pipeline_job(cluster, cluster.spark, pipeline.site)
         nomad.put_policy(PIPELINE_POLICY + job.id, PIPELINE_RULES, job.id)
         register_job(nomad, job)
+        name = self._bring_plan(nomad, spec.cluster, pipeline)
+        asked = json.dumps({"plan": name}).encode()
+        nomad.dispatch(job.id, asked, {"pipeline": pipeline.run}, f"{pipeline.run}{pipeline.mark}")
+
+    def _own(self, name: str, what: str) -> NomadCluster:
+        """The record of a cluster with which this user may do all."""
+        cluster = self._read(name)
+        if cluster.role:
+            raise forbidden(name, cluster.role, what)
+        return cluster
+
+    def _bring_plan(
+        self, nomad: Nomad, cluster: str, pipeline: PipelineSubmission, *, lasting: bool = False
+    ) -> str:
+        """Bring what a pipeline's runs need, and their plan into the cluster's HDFS; its name.
+
+        Args:
+            nomad: a client.
+            cluster: its name.
+            pipeline: what is planned.
+            lasting: whether it is the pattern of more than one run.
+        """
+        key = self._keep_key(nomad, pipeline)
+
+        def prepared(submission: Submission) -> Mapping[str, Any]:
+            """Bring what a run needs, and tell how it is dispatched."""
+            job, payload, meta = self._dispatchable(nomad, cluster, submission, lasting=lasting)
+            return {"job": job, "payload": base64.b64encode(payload).decode(), "meta": meta}
+
         try:
-            plan = plan_of(
-                pipeline,
-                lambda each: self._prepared(nomad, spec.cluster, each),
-                self._keep_key(nomad, job.id, pipeline),
-                _ROOT,
-            )
+            plan = plan_of(pipeline, prepared, key, _ROOT)
             text = json.dumps(asdict(plan)).encode()
             name = f"{pipeline.run}/{hashlib.sha256(pipeline.mark.encode()).hexdigest()[:16]}.json"
-            Access(nomad, pipeline.site).hdfs().write(f"{_PLANS}/{name}", text)
+            Access(nomad, pipeline.site).hdfs().write(f"{PLANS}/{name}", text)
         except WebHdfsError as error:
             raise UnreachableError(
                 f"The pipeline could not be brought into the cluster: {error}",
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
-        asked = json.dumps({"plan": name}).encode()
-        nomad.dispatch(job.id, asked, {"pipeline": pipeline.run}, f"{pipeline.run}{pipeline.mark}")
+        return name
 
     @staticmethod
-    def _keep_key(nomad: Nomad, job: str, pipeline: PipelineSubmission) -> str:
+    def _keep_key(nomad: Nomad, pipeline: PipelineSubmission) -> str:
         """Write the key that signs what is told of the end; the Variable's path."""
         if not pipeline.key:
             return ""
-        path = f"{KEYS}/{hashlib.sha256(pipeline.run.encode()).hexdigest()[:32]}"
+        path = key_path(pipeline.run)
         nomad.put_variable(path, {"key": pipeline.key})
         return path
 
-    def _prepared(self, nomad: Nomad, name: str, submission: Submission) -> Mapping[str, Any]:
-        """Bring what a run needs, and tell how it is dispatched."""
-        parent, payload, meta = self._dispatchable(nomad, name, submission)
-        return {"job": parent, "payload": base64.b64encode(payload).decode(), "meta": meta}
-
     def _dispatchable(
-        self, nomad: Nomad, name: str, submission: Submission, shared: str = ""
+        self,
+        nomad: Nomad,
+        name: str,
+        submission: Submission,
+        shared: str = "",
+        *,
+        lasting: bool = False,
     ) -> tuple[str, bytes, dict[str, str]]:
         """Bring what a run needs into the cluster.
 
@@ -92,6 +120,7 @@ class Pipelining(Recorded):
             name: of the cluster.
             submission: the run.
             shared: the job that brings its own definition, for who may not register others.
+            lasting: whether the run is the pattern of others, which need its credentials as well.
 
         Returns:
             The job of which the run is a dispatch, its payload and its metadata.
@@ -105,7 +134,9 @@ class Pipelining(Recorded):
         parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
         meta = run_meta(submission)
         if submission.storage.secrets:
-            meta["credentials"] = vault.put(nomad, parent, submission, shared=bool(shared))
+            meta["credentials"] = vault.put(
+                nomad, parent, submission, shared=bool(shared), lasting=lasting
+            )
         return parent, payload, meta
 
     @staticmethod
@@ -127,6 +158,11 @@ class Pipelining(Recorded):
             job
             for job in nomad.jobs("pipeline")
             if job.get("ParentID") and (job.get("Meta") or {}).get("pipeline") == run
+        ]
+        found += [
+            job
+            for job in nomad.jobs(SCHEDULE)
+            if job.get("ParentID") and run_of_launch(job["ID"]) == run
         ]
         if not found:
             raise self._unknown_pipeline(run)
@@ -162,6 +198,20 @@ class Pipelining(Recorded):
             mine = job.get("ParentID") and (job.get("Meta") or {}).get("run") in sent
             if mine and job["Status"] != "dead":
                 nomad.stop(job["ID"])
+
+
+def key_path(run: str) -> str:
+    """The path of the Variable with the key that signs what is told of a run's end."""
+    return f"{KEYS}/{hashlib.sha256(run.encode()).hexdigest()[:32]}"
+
+
+def run_of_launch(job: str) -> str:
+    """The pipeline's run that a launch of a periodic job is, by its id.
+
+    https://developer.hashicorp.com/nomad/docs/job-specification/periodic
+    """
+    schedule, _, launch = job.removeprefix(SCHEDULE).rpartition("/periodic-")
+    return launch_id(schedule, int(launch)) if launch.isdigit() else ""
 
 
 def _judged(state: PipelineState, job: Mapping[str, Any]) -> PipelineState:

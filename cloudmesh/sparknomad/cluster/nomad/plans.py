@@ -12,6 +12,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.definition import Definition
 from cloudmesh.sparknomad.cluster.nomad.configuration import SPARK_PORT
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
+from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
 from cloudmesh.sparknomad.incluster import sparkconf
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import ExecutorRange
@@ -30,6 +31,7 @@ __all__ = [
     "run_job",
     "run_meta",
     "run_variables",
+    "scheduled_job",
     "service_jobs",
     "shared_job_id",
     "shared_jobs",
@@ -172,6 +174,28 @@ def pipeline_job(cluster: NomadCluster, spark: str, site: str = "") -> NomadJob:
     """The parameterized job whose dispatches run pipelines."""
     shared = _shared(cluster, spark, cluster.part(site).name)
     return _load("pipeline", {key: value for key, value in shared.items() if key != "conf"})
+
+
+def scheduled_job(
+    cluster: NomadCluster, spark: str, schedule: PipelineSchedule, plan: str
+) -> NomadJob:
+    """The periodic job whose launches run a pipeline.
+
+    Args:
+        cluster: what runs it.
+        spark: the version of Spark in the image.
+        schedule: when it is launched.
+        plan: the name of the plan in the cluster's HDFS.
+    """
+    base = pipeline_job(cluster, spark, schedule.pipeline.site)
+    times = {
+        "schedule": schedule.pipeline.run,
+        "plan": plan,
+        "crontab": schedule.crontab,
+        "time_zone": schedule.time_zone,
+        "prohibit_overlap": not schedule.overlap,
+    }
+    return _load("pipeline", {**base.variables, **times})
 
 
 def job_id(name: str, definition: Definition, cluster: NomadCluster, part: SiteRecord) -> str:

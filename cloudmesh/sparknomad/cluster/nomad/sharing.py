@@ -14,8 +14,8 @@ from cloudmesh.sparknomad.bundles import Bundle, IssuedToken, TokenInfo
 from cloudmesh.sparknomad.cluster.nomad import roles, shared_runs
 from cloudmesh.sparknomad.cluster.nomad.client import NotThereError
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import LIFETIME
-from cloudmesh.sparknomad.cluster.nomad.pipelining import Pipelining
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.scheduling import Scheduling
 from cloudmesh.sparknomad.errors import ConflictError, InputError, NotFoundError
 from cloudmesh.sparknomad.model import Plan
 from cloudmesh.sparknomad.processes import write_private
@@ -28,7 +28,7 @@ _FILE = re.compile(r"cluster\.json|known_hosts|rotation\.json|tls/(next/)?[A-Za-
 _ACCESSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Sharing(Pipelining):
+class Sharing(Scheduling):
     """The part of the provider that lets others use a cluster."""
 
     # tokens

@@ -10,16 +10,34 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.model import Submission
 
-__all__ = ["DIRECTORY", "directory", "put"]
+__all__ = ["DIRECTORY", "LASTING", "directory", "put"]
 
 DIRECTORY = "sparknomad/credentials"
 """Where such Variables lie."""
+
+LASTING = "sparknomad/scheduled"
+"""Where those lie that the runs of all launches of a schedule read, and that none removes."""
 
 # https://developer.hashicorp.com/nomad/docs/concepts/variables: 64 KiB of keys and values.
 _LIMIT = 65_000
 
 
-def put(nomad: Nomad, job: str, submission: Submission, *, shared: bool = False) -> str:
+_RULES = (
+    'namespace "default" {{ variables {{\n'
+    f'  path "{DIRECTORY}/{{0}}/*" {{{{ capabilities = ["read", "destroy"] }}}}\n'
+    f'  path "{LASTING}/{{0}}/*" {{{{ capabilities = ["read"] }}}}\n'
+    "}} }}"
+)
+
+
+def put(
+    nomad: Nomad,
+    job: str,
+    submission: Submission,
+    *,
+    shared: bool = False,
+    lasting: bool = False,
+) -> str:
     """Write a run's credentials, and let the tasks of its job read and remove them.
 
     Args:
@@ -27,6 +45,7 @@ def put(nomad: Nomad, job: str, submission: Submission, *, shared: bool = False)
         job: the id of the parameterized job.
         submission: the run.
         shared: whether the job is one for many, whose tasks have their rights already.
+        lasting: whether more than one run reads them.
 
     Returns:
         The Variable's path.
@@ -42,12 +61,9 @@ def put(nomad: Nomad, job: str, submission: Submission, *, shared: bool = False)
         # Others may send runs of this job, whose tasks may read what they know the path of.
         path = f"{own}/{secrets.token_hex(16)}"
     else:
-        rules = (
-            'namespace "default" { variables { path "%s/*" { capabilities = ["read", "destroy"] }'
-            " } }"
-        )
-        nomad.put_policy(f"sparknomad-run-{_digest(job)}", rules % own, job)
-        path = f"{own}/{_digest(submission.run)}"
+        nomad.put_policy(f"sparknomad-run-{_digest(job)}", _RULES.format(_digest(job)), job)
+        place = f"{LASTING}/{_digest(job)}" if lasting else own
+        path = f"{place}/{_digest(submission.run)}"
     nomad.put_variable(path, {"storage": text})
     return path
 

@@ -1,4 +1,5 @@
-# A pipeline: each dispatch of it runs the steps of one, and sends their runs.
+# A pipeline: each dispatch of it runs the steps of one, and sends their runs. With a schedule,
+# each launch does so.
 
 variable "driver" {
   description = "The task driver: docker, exec or raw_exec."
@@ -26,6 +27,32 @@ variable "site" {
   default     = ""
 }
 
+variable "schedule" {
+  description = "The id of the schedule that launches it; empty for one that is dispatched."
+  default     = ""
+}
+
+variable "plan" {
+  description = "The plan of a schedule's launches, in the cluster's HDFS."
+  default     = ""
+}
+
+variable "crontab" {
+  description = "When it is launched, in five fields."
+  default     = ""
+}
+
+variable "time_zone" {
+  description = "Of these times."
+  default     = "UTC"
+}
+
+variable "prohibit_overlap" {
+  description = "Whether nothing is launched while the last launch still runs."
+  type        = bool
+  default     = true
+}
+
 locals {
   # exec knows users of the host only: start as nobody without capabilities, then change over.
   become = [
@@ -38,15 +65,31 @@ locals {
 }
 
 job "pipeline" {
-  id   = "pipeline${local.suffix}"
+  id   = var.schedule == "" ? "pipeline${local.suffix}" : "schedule-${var.schedule}"
   name = "pipeline${local.suffix}"
   type = "batch"
 
   datacenters = [var.site == "" ? "*" : var.site]
 
-  parameterized {
-    payload       = "required"
-    meta_required = ["pipeline"]
+  meta {
+    plan = var.plan
+  }
+
+  dynamic "parameterized" {
+    for_each = var.schedule == "" ? ["pipeline"] : []
+    content {
+      payload       = "required"
+      meta_required = [parameterized.value]
+    }
+  }
+
+  dynamic "periodic" {
+    for_each = var.schedule == "" ? [] : [var.crontab]
+    content {
+      crons            = [periodic.value]
+      time_zone        = var.time_zone
+      prohibit_overlap = var.prohibit_overlap
+    }
   }
 
   group "pipeline" {
@@ -102,8 +145,11 @@ job "pipeline" {
         }
       }
 
-      dispatch_payload {
-        file = "run.json"
+      dynamic "dispatch_payload" {
+        for_each = var.schedule == "" ? ["run.json"] : []
+        content {
+          file = dispatch_payload.value
+        }
       }
 
       env = merge(var.environment, {

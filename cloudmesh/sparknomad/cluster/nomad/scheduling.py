@@ -1,0 +1,117 @@
+"""Pipelines by a schedule: periodic jobs of Nomad, each launch of which runs a pipeline."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, ClassVar
+
+from cloudmesh.sparknomad.cluster.nomad.access import Access
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.pipelining import (
+    PLANS,
+    SCHEDULE,
+    Pipelining,
+    key_path,
+)
+from cloudmesh.sparknomad.cluster.nomad.plans import scheduled_job
+from cloudmesh.sparknomad.cluster.nomad.registering import register_job
+from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, PIPELINE_RULES
+from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
+from cloudmesh.sparknomad.errors import ConflictError, InputError, UnreachableError
+from cloudmesh.sparknomad.incluster.pipeline import Plan
+from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
+from cloudmesh.sparknomad.specs import ClusterSpec
+
+__all__ = ["Scheduling"]
+
+
+class Scheduling(Pipelining):
+    """The part of the provider that runs pipelines by a schedule."""
+
+    schedules: ClassVar[bool] = True
+
+    def _pipeline_schedule(self, spec: ClusterSpec, schedule: PipelineSchedule) -> None:
+        cluster = self._own(spec.cluster, "run pipelines by a schedule")
+        nomad = self._runs_nomad(spec.cluster)
+        name = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
+        hdfs = Access(nomad, schedule.pipeline.site).hdfs()
+        _refuse_large(_read_plan(hdfs.read(f"{PLANS}/{name}")))
+        job = scheduled_job(cluster, cluster.spark, schedule, name)
+        own = SCHEDULE + schedule.pipeline.run
+        nomad.put_policy(PIPELINE_POLICY + own, PIPELINE_RULES, own)
+        register_job(nomad, job)
+
+    def _pipeline_launches(self, cluster: str, schedule: str) -> list[int]:
+        own = f"{SCHEDULE}{schedule}/periodic-"
+        found = (job["ID"] for job in self._runs_nomad(cluster).jobs(own))
+        launches = (job.removeprefix(own) for job in found)
+        return sorted(int(launch) for launch in launches if launch.isdigit())
+
+    def _pipeline_unschedule(self, cluster: str, schedule: str) -> None:
+        """Stop the periodic job first: from then on nothing needs the rest."""
+        self._own(cluster, "end schedules")
+        nomad = self._runs_nomad(cluster)
+        own = SCHEDULE + schedule
+        try:
+            job = nomad.job(own)
+        except NotThereError:
+            return
+        if not job.get("Stop"):
+            nomad.stop(own)
+        going = [each["ID"] for each in nomad.jobs(f"{own}/periodic-") if each["Status"] != "dead"]
+        if going:
+            raise ConflictError(
+                f"Schedule {schedule!r} launches nothing more, but {len(going)} of its launches "
+                "still go on and need what it keeps in the cluster.",
+                hint="Call the same again when they have ended; `pipeline runs` lists them, and "
+                "`pipeline cancel` ends one.",
+            )
+        self._forget_schedule(nomad, schedule, job)
+        nomad.delete_policy(PIPELINE_POLICY + own)
+
+    def _forget_schedule(self, nomad: Nomad, schedule: str, job: dict[str, Any]) -> None:
+        """Remove the credentials and the plan of a schedule."""
+        name = (job.get("Meta") or {}).get("plan", "")
+        zones = job.get("Datacenters") or ["*"]
+        hdfs = Access(nomad, "" if zones == ["*"] else zones[0]).hdfs()
+        try:
+            content = hdfs.read(f"{PLANS}/{name}")
+            if content is not None:
+                plan = _read_plan(content)
+                for each in _credentials(plan):
+                    nomad.delete_variable(each)
+                if plan.secret:
+                    nomad.delete_variable(key_path(schedule))
+                hdfs.delete(f"{PLANS}/{schedule}")
+        except WebHdfsError as error:
+            raise UnreachableError(
+                f"The schedule has ended, but its credentials are still there: {error}",
+                hint="Call the same again when the cluster's HDFS answers.",
+            ) from error
+
+
+def _read_plan(content: bytes | None) -> Plan:
+    return Plan.read(json.loads(content or b"{}"))
+
+
+def _credentials(plan: Plan) -> set[str]:
+    """The Variables with the credentials of a plan's runs."""
+    found = {
+        attempt.send["meta"].get("credentials", "")
+        for step in plan.steps
+        for attempt in step.attempts
+    }
+    return found - {""}
+
+
+def _refuse_large(plan: Plan) -> None:
+    """Refuse arguments that lie apart in HDFS, where no launch puts its own ids in them."""
+    for step in plan.steps:
+        for attempt in step.attempts:
+            if "arguments_sha256" in json.loads(base64.b64decode(attempt.send["payload"])):
+                raise InputError(
+                    f"step {step.name}: its parameters are too large for a schedule: Nomad takes "
+                    "16 KiB of a run.",
+                    hint="Put what is large into a file, and give its URL.",
+                )
