@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import platform
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from presets import PRESET
+from statistic import exponent, ratio_interval
 
 from cloudmesh.sparknomad import __version__
 from cloudmesh.sparknomad.paths import Paths
@@ -41,14 +45,25 @@ class Comparison:
         for number in range(rounds):
             names = list(sides) if number % 2 == 0 else list(reversed(sides))
             for name in names:
-                begun = time.perf_counter()
-                sides[name]()
-                self.seconds.setdefault(name, []).append(time.perf_counter() - begun)
+                self.measure(name, sides[name])
+
+    def measure(self, name: str, side: Callable[[], Any]) -> None:
+        """Call one side once."""
+        from cloudmesh.common.StopWatch import StopWatch
+
+        timer = f"{self.name}: {name}"
+        StopWatch.start(timer)
+        begun = time.perf_counter()
+        side()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - begun)
+        StopWatch.stop(timer)
+        StopWatch.status(timer, True)
 
     def summary(self) -> dict[str, Any]:
         """Medians, spread and the ratio of the first side to the second."""
         medians = {name: statistics.median(values) for name, values in self.seconds.items()}
         first, second = list(medians)[:2]
+        interval = ratio_interval(self.seconds[first], self.seconds[second])
         return {
             "name": self.name,
             "goal": self.goal,
@@ -59,6 +74,7 @@ class Comparison:
             },
             "samples": {name: len(values) for name, values in self.seconds.items()},
             "ratio": round(medians[first] / medians[second], 4),
+            "ratio_interval": [round(end, 4) for end in interval],
             "difference": round(medians[first] - medians[second], 4),
             "seconds": {name: [round(v, 4) for v in vs] for name, vs in self.seconds.items()},
         }
@@ -119,6 +135,7 @@ def results() -> Iterator[list[dict[str, Any]]]:
             "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
             "load_at_end": os.getloadavg(),
         },
+        "preset": PRESET.name,
         "versions": {
             "sparknomad": __version__,
             "commit": commit.stdout.strip(),
@@ -126,9 +143,72 @@ def results() -> Iterator[list[dict[str, Any]]]:
         },
         "results": collected,
     }
-    RESULTS.mkdir(exist_ok=True)
+    place = Path(os.environ.get("RESULTS") or RESULTS)
+    place.mkdir(parents=True, exist_ok=True)
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    (place / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    (place / f"{name}.txt").write_text(_stopwatch(), "utf-8")
+
+
+def _stopwatch() -> str:
+    """What cloudmesh tells of the machine and the timers, as its users know it."""
+    from cloudmesh.common.StopWatch import StopWatch
+
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        StopWatch.benchmark(sysinfo=True, csv=True, tag="sparknomad", node="-", user="-")
+    return told.getvalue()
+
+
+@pytest.fixture
+def compare(benchmark: Any, results: list[dict[str, Any]]) -> Callable[..., None]:
+    """Measures ours with pytest-benchmark, and the other sides in turn before each round.
+
+    It takes the name, the goal, the number of rounds, and the sides by their names, ours first.
+    """
+
+    def measure(name: str, goal: str, rounds: int, **sides: Callable[[], Any]) -> None:
+        comparison = Comparison(name, goal)
+        first, *others = sides
+        comparison.seconds = {side: [] for side in sides}
+
+        def before() -> None:
+            for other in others:
+                comparison.measure(other, sides[other])
+
+        benchmark.pedantic(
+            lambda: comparison.measure(first, sides[first]),
+            setup=before,
+            rounds=rounds,
+            iterations=1,
+        )
+        summary = comparison.summary()
+        benchmark.extra_info.update(summary)
+        results.append(summary)
+
+    return measure
+
+
+@pytest.fixture
+def growth(results: list[dict[str, Any]]) -> Callable[..., None]:
+    """Keeps how time grows with work.
+
+    It takes the name, the unit of the work, and pairs of work and seconds.
+    """
+
+    def keep(name: str, unit: str, points: list[tuple[float, float]], **more: Any) -> None:
+        slope = exponent(points)
+        results.append(
+            {
+                "name": name,
+                "unit": unit,
+                "points": [[work, round(seconds, 3)] for work, seconds in points],
+                "exponent": None if slope is None else round(slope, 3),
+                **more,
+            }
+        )
+
+    return keep
 
 
 @pytest.fixture

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import Tool
-
-STEPS = int(os.environ.get("STEPS", "50"))
+from presets import PRESET
 
 
 @pytest.mark.nomad
-def test_a_chain_of_steps(tool: Tool, tmp_path: Path, results: list[dict[str, Any]]) -> None:
+def test_chains_of_steps(
+    tool: Tool, tmp_path: Path, results: list[dict[str, Any]], growth: Callable[..., None]
+) -> None:
     """Each step runs a program that does nothing, after the one before."""
     tool("sparknomad", "cluster", "deploy", "--quiet")
     (tmp_path / "nothing.py").write_text("")
+    made = [_chain(tool, tmp_path, count) for count in PRESET.steps]
+    results += made
+    growth(
+        "pipelines in a chain",
+        "steps",
+        [(count, each["seconds"]) for count, each in zip(PRESET.steps, made, strict=True)],
+    )
+
+
+def _chain(tool: Tool, tmp_path: Path, count: int) -> dict[str, Any]:
     steps = {
         f"s{number}": {"job": "nothing.py", "after": [f"s{number - 1}"] if number else []}
-        for number in range(STEPS)
+        for number in range(count)
     }
     path = tmp_path / "chain.yaml"
     path.write_text(yaml.safe_dump({"pipeline": "chain", "steps": steps}, sort_keys=False))
@@ -35,21 +46,22 @@ def test_a_chain_of_steps(tool: Tool, tmp_path: Path, results: list[dict[str, An
     ended = {each["name"]: each for each in record["steps"]}
     # From the end of a step's program until the next one's was started: the engine's look, Nomad's
     # dispatch and placement, and the driver of the run.
-    gaps = [ended[f"s{n}"]["started"] - ended[f"s{n - 1}"]["finished"] for n in range(1, STEPS)]
+    pairs = [(ended[f"s{n - 1}"], ended[f"s{n}"]) for n in range(1, count)]
+    gaps = [after["started"] - before["finished"] for before, after in pairs]
     # Of it what the engine needs to see that a step may begin.
-    seen = [ended[f"s{n}"]["ready"] - ended[f"s{n - 1}"]["finished"] for n in range(1, STEPS)]
-    results.append(
-        {
-            "name": f"pipeline of {STEPS} steps in a chain",
-            "goal": "median of idle time per step at most 1 s",
-            "seconds": round(seconds, 3),
-            "idle": _summary(gaps),
-            "seen": _summary(seen),
-        }
-    )
+    seen = [after["ready"] - before["finished"] for before, after in pairs]
+    return {
+        "name": f"pipeline of {count} steps in a chain",
+        "goal": "median of idle time per step at most 1 s",
+        "seconds": round(seconds, 3),
+        "idle": _summary(gaps),
+        "seen": _summary(seen),
+    }
 
 
 def _summary(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
     ordered = sorted(values)
     return {
         "median": round(statistics.median(values), 3),

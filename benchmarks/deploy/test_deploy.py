@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Comparison, Tool
+from presets import PRESET
 
 from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
 from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables
@@ -23,7 +24,6 @@ from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.processes import free_ports
 
 pytestmark = pytest.mark.nomad
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 
 class ByHand:
@@ -156,7 +156,7 @@ def test_deploy_and_destroy(tool: Tool, tmp_path: Path, results: list[dict[str, 
     tool("sparknomad", "cluster", "destroy", "--quiet")
     deploy = Comparison("cluster deploy", "at most 1.1 of the plain nomad command")
     destroy = Comparison("cluster destroy", "at most 1.1 of the plain nomad command")
-    for number in range(ROUNDS):
+    for number in range(PRESET.rounds):
         hand = ByHand(record, tmp_path / f"hand-{number}")
         hand.directory.mkdir()
         sides = [

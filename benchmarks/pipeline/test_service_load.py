@@ -13,10 +13,12 @@ from typing import Any
 
 import psutil
 from conftest import Tool
+from presets import PRESET
 
-CLIENTS = int(os.environ.get("CLIENTS", "200"))
-STREAMS = int(os.environ.get("STREAMS", "50"))
-SECONDS = float(os.environ.get("SECONDS", "60"))
+SMOKE = PRESET.name == "smoke"
+CLIENTS = int(os.environ.get("CLIENTS", "20" if SMOKE else "200"))
+STREAMS = int(os.environ.get("STREAMS", "5" if SMOKE else "50"))
+SECONDS = float(os.environ.get("SECONDS", "5" if SMOKE else "60"))
 
 
 async def _load(url: str, token: str, run: str) -> tuple[list[float], list[str], int]:

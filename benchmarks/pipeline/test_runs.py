@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Comparison, Tool
+from conftest import Tool
+from presets import PRESET
 
 from cloudmesh.sparknomad.image.sandbox import NamespaceSandbox
 
 pytestmark = pytest.mark.nomad
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 TRIVIAL = """
 from pyspark.sql import SparkSession, functions as F
@@ -79,23 +78,25 @@ def cluster(tool: Tool) -> Cluster:
     return Cluster(tool)
 
 
-def test_a_trivial_job(cluster: Cluster, tmp_path: Path, results: list[dict[str, Any]]) -> None:
+def test_a_trivial_job(cluster: Cluster, tmp_path: Path, compare: Callable[..., None]) -> None:
     program = tmp_path / "trivial.py"
     program.write_text(TRIVIAL)
-    comparison = Comparison("trivial job, start to exit", "at most 0.6 of spark-submit")
-    comparison.alternate(
-        ROUNDS, ours=lambda: cluster.ours(program), stock=lambda: cluster.stock(program)
-    )
-    results.append(comparison.summary())
-
-
-def test_a_busy_job(cluster: Cluster, tmp_path: Path, results: list[dict[str, Any]]) -> None:
-    program = tmp_path / "busy.py"
-    program.write_text(BUSY % int(os.environ.get("BUSY_ROWS", "250000000")))
-    comparison = Comparison("CPU-bound job, start to exit", "at most 1.05 of spark-submit")
-    comparison.alternate(
-        max(3, ROUNDS // 2),
+    compare(
+        "trivial job, start to exit",
+        "at most 0.6 of spark-submit",
+        PRESET.rounds,
         ours=lambda: cluster.ours(program),
         stock=lambda: cluster.stock(program),
     )
-    results.append(comparison.summary())
+
+
+def test_a_busy_job(cluster: Cluster, tmp_path: Path, compare: Callable[..., None]) -> None:
+    program = tmp_path / "busy.py"
+    program.write_text(BUSY % PRESET.busy_rows)
+    compare(
+        "CPU-bound job, start to exit",
+        "at most 1.05 of spark-submit",
+        min(PRESET.rounds, 3),
+        ours=lambda: cluster.ours(program),
+        stock=lambda: cluster.stock(program),
+    )

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Comparison, Tool
+from presets import PRESET
 
 from cloudmesh.sparknomad.model import RunRecord, RunState
 from cloudmesh.sparknomad.state import Store
 
-ROUNDS = int(os.environ.get("ROUNDS", "9"))
 
-
-def test_listing_ten_thousand_runs(tool: Tool, results: list[dict[str, Any]]) -> None:
+def test_listing_ten_thousand_runs(tool: Tool, compare: Callable[..., None]) -> None:
     tool("sparknomad", "job", "runs", "--quiet")
     store = Store(tool.home / ".cloudmesh/sparknomad/state.db")
     _fill(store, 10_000)
-    comparison = Comparison("job runs, 10,000 in the store", "cms + 0.3 s")
-    comparison.alternate(
-        ROUNDS,
+    compare(
+        "job runs, 10,000 in the store",
+        "cms + 0.3 s",
+        PRESET.rounds * 3,
         ours=lambda: tool("sparknomad", "job", "runs", "--quiet"),
         cms=lambda: tool("help"),
         all_as_json=lambda: tool("sparknomad", "job", "runs", "--limit=all", "--output=json"),
     )
-    results.append(comparison.summary())
 
 
 def _fill(store: Store, count: int) -> None:
@@ -56,19 +55,16 @@ def test_submitting_a_detached_run(
     tool("sparknomad", "cluster", "deploy", "--quiet")
     program = tmp_path / "nothing.py"
     program.write_text("")
-    comparison = Comparison("job run --detach", "cms + 0.5 s")
     started: list[str] = []
 
     def submit() -> None:
         words = ("job", "run", str(program), "--detach", "--quiet")
         started.append(tool("sparknomad", *words).strip())
 
-    def version() -> None:
-        # Measured while nothing else runs: the run that was just sent has to end first.
-        tool("help")
-
-    for _ in range(ROUNDS):
-        comparison.alternate(1, ours=submit)
+    comparison = Comparison("job run --detach", "cms + 0.5 s")
+    for _ in range(PRESET.rounds * 3):
+        comparison.measure("ours", submit)
+        # Nothing else runs while something is measured: what was just sent has to end first.
         tool("sparknomad", "job", "wait", started[-1], "--quiet")
-        comparison.alternate(1, cms=version)
+        comparison.measure("cms", lambda: tool("help"))
     results.append(comparison.summary())

@@ -20,18 +20,16 @@ from typing import Any
 
 import pytest
 from conftest import Comparison, Tool
+from presets import PRESET
+from stores import add_profile, near
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from servers import Server, make_bucket, seaweedfs
-
-from cloudmesh.sparknomad.paths import Paths
+from servers import Server
 
 pytestmark = pytest.mark.nomad
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
-OBJECTS, OBJECT_BYTES = 16, 128 * 1024 * 1024
+OBJECTS = 16
 SLOW_BYTES_A_SECOND, SLOW_DELAY = 20_000_000, 0.05
-THROTTLED_BYTES = 1_500_000_000
 
 PROGRAM = """
 import argparse
@@ -60,40 +58,22 @@ class Lab:
     def tool(self, *words: str) -> str:
         return self.command("sparknomad", *words)
 
-    def profile(self, name: str, endpoint: str) -> None:
-        words = ("storage", "profile", "add", name, "--url=s3://lab/", f"--endpoint={endpoint}")
-        keys = self.command.home / "keys.yaml"
-        keys.touch(mode=0o600)
-        keys.write_text(
-            json.dumps({"access_key": self.server.access_key, "secret_key": self.server.secret_key})
-        )
-        more = ("--credentials=file", f"--set=credentials.path={keys}", "--region=us-east-1")
-        self.tool(*words, *more, "--replace")
-
     def upload(self, name: str, size: int) -> None:
         path = self.command.home / "object"
         line = secrets.token_hex(49) + "\n"
         with path.open("w") as sink:
             for _ in range(size // 99 // 1000):
                 sink.write(line * 1000)
-        self.tool("storage", "put", str(path), f"fast:{name}")
+        self.tool("storage", "put", str(path), f"near:{name}")
         path.unlink()
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("home")
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        make_bucket(server, "lab")
-        made = Lab(Tool(home, Paths.from_environment().cache), server)
-        (home / "lines.py").write_text(PROGRAM)
-        (home / "lines.yaml").write_text(JOB)
-        made.profile("fast", server.endpoint)
-        made.tool("cluster", "deploy", "--driver=exec")
-        try:
-            yield made
-        finally:
-            made.tool("cluster", "destroy", "--force")
+    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, server):
+        (tool.home / "lines.py").write_text(PROGRAM)
+        (tool.home / "lines.yaml").write_text(JOB)
+        yield Lab(tool, server)
 
 
 def rclone(server: Server, target: Path) -> None:
@@ -115,19 +95,21 @@ def rclone(server: Server, target: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_staging_two_gigabytes(
+@pytest.mark.parametrize("workers", PRESET.workers)
+def test_staging_objects(
     lab: Lab, workers: int, tmp_path: Path, results: list[dict[str, Any]]
 ) -> None:
     lab.tool("cluster", "scale", "default", str(workers))
-    if not lab.tool("storage", "list", "fast:", "--output=json").count("bulk"):
+    if not lab.tool("storage", "list", "near:", "--output=json").count("bulk"):
         for number in range(OBJECTS):
-            lab.upload(f"bulk/{number}", OBJECT_BYTES)
-    compared = Comparison(f"stage 2 GB, {workers} workers, against rclone copy", "<= 1.11")
+            lab.upload(f"bulk/{number}", PRESET.staged_bytes // OBJECTS)
+    compared = Comparison(
+        f"stage {PRESET.staged_bytes / 1e6:g} MB, {workers} workers, against rclone copy", "<= 1.11"
+    )
     transfers = []
 
     def stage() -> None:
-        lab.tool("storage", "stage", "fast:bulk/")
+        lab.tool("storage", "stage", "near:bulk/")
         run = json.loads(lab.tool("job", "runs", "--limit=1", "--output=json"))[0]
         told = run["report"]["inputs"]["input0"]
         transfers.append(told["transfer_seconds"])
@@ -137,7 +119,7 @@ def test_staging_two_gigabytes(
         rclone(lab.server, tmp_path / "copied")
         shutil.rmtree(tmp_path / "copied")
 
-    compared.alternate(min(ROUNDS, 3), staged=stage, rclone=bare)
+    compared.alternate(min(PRESET.rounds, 3), staged=stage, rclone=bare)
     compared.seconds["transfer alone"] = transfers
     results.append(compared.summary())
 
@@ -198,33 +180,38 @@ def throttled(server: Server) -> Iterator[str]:
 
 def test_three_runs_over_a_slow_source(lab: Lab, results: list[dict[str, Any]]) -> None:
     lab.tool("cluster", "scale", "default", "2")
-    lab.upload("slow.txt", THROTTLED_BYTES)
+    lab.upload("slow.txt", PRESET.throttled_bytes)
     words = ("job", "run", "lines.yaml", "--param", "input=slow:slow.txt")
     with throttled(lab.server) as endpoint:
-        lab.profile("slow", endpoint)
+        add_profile(lab.command, "slow", lab.server, endpoint)
 
         def three(mode: str) -> None:
             for _ in range(3):
                 lab.tool(*words, f"--stage={mode}")
             lab.tool("storage", "evict")
 
-        compared = Comparison("three runs over 1.5 GB behind 20 MB/s and 50 ms", "<= 0.5")
+        compared = Comparison(
+            f"three runs over {PRESET.throttled_bytes / 1e6:g} MB behind 20 MB/s and 50 ms",
+            "<= 0.5",
+        )
         compared.alternate(
-            min(ROUNDS, 2), staged=lambda: three("always"), direct=lambda: three("never")
+            min(PRESET.rounds, 2), staged=lambda: three("always"), direct=lambda: three("never")
         )
         results.append(compared.summary())
 
 
 def test_a_second_run_against_data_in_hdfs(lab: Lab, results: list[dict[str, Any]]) -> None:
     lab.tool("cluster", "scale", "default", "2")
-    lab.upload("again.txt", 1_000_000_000)
-    lab.tool("storage", "copy", "fast:again.txt", "cluster:inputs/again.txt")
-    lab.tool("storage", "stage", "fast:again.txt", "--pin")
+    lab.upload("again.txt", PRESET.local_bytes)
+    lab.tool("storage", "copy", "near:again.txt", "cluster:inputs/again.txt")
+    lab.tool("storage", "stage", "near:again.txt", "--pin")
     words = ("job", "run", "lines.yaml", "--param")
-    compared = Comparison("a run over 1 GB staged before, against data in HDFS", "<= 1.1")
+    compared = Comparison(
+        f"a run over {PRESET.local_bytes / 1e6:g} MB staged before, against data in HDFS", "<= 1.1"
+    )
     compared.alternate(
-        ROUNDS,
-        staged=lambda: lab.tool(*words, "input=fast:again.txt"),
+        PRESET.rounds,
+        staged=lambda: lab.tool(*words, "input=near:again.txt"),
         hdfs=lambda: lab.tool(*words, "input=cluster:inputs/again.txt"),
     )
     results.append(compared.summary())

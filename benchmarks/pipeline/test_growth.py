@@ -1,0 +1,95 @@
+"""How time grows with the number of runs, of objects, and with their bytes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Tool
+from presets import PRESET
+from stores import near
+
+pytestmark = pytest.mark.nomad
+
+# Sends runs as one Python program of a user does, and waits for all of them.
+SENDING = """
+import json, sys, time
+from cloudmesh.sparknomad.manager import Sparknomad
+manager, count, begun = Sparknomad(), int(sys.argv[2]), time.perf_counter()
+runs = [manager.job_run(sys.argv[1], {}).run for _ in range(count)]
+sent = time.perf_counter() - begun
+states = [manager.job_wait(run).state.value for run in runs]
+ended = time.perf_counter() - begun
+print(json.dumps({"sent": sent, "ended": ended, "states": sorted(set(states))}))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
+    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, _):
+        yield tool
+
+
+def test_runs_that_are_sent_at_once(place: Tool, growth: Callable[..., None]) -> None:
+    program = place.home / "nothing.py"
+    program.write_text("")
+    sent, ended = [], []
+    for count in PRESET.runs:
+        done = subprocess.run(
+            [sys.executable, "-c", SENDING, str(program), str(count)],
+            env=place.environment,
+            cwd=place.home,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = json.loads(done.stdout)
+        assert told["states"] == ["succeeded"]
+        sent.append((count, told["sent"]))
+        ended.append((count, told["ended"]))
+    growth("send runs", "runs", sent)
+    growth("send runs, until all have ended", "runs", ended)
+
+
+def _staged(place: Tool, url: str) -> float:
+    """Seconds of the transfer alone."""
+    place("sparknomad", "storage", "stage", url)
+    (run,) = json.loads(place("sparknomad", "job", "runs", "--limit=1", "--output=json"))
+    place("sparknomad", "storage", "evict")
+    return float(run["report"]["inputs"]["input0"]["transfer_seconds"])
+
+
+def test_many_small_objects(place: Tool, growth: Callable[..., None]) -> None:
+    points = []
+    for count in PRESET.objects:
+        directory = place.home / f"many{count}"
+        directory.mkdir()
+        for number in range(count):
+            (directory / str(number)).write_bytes(b"x" * 1000)
+        place("sparknomad", "storage", "put", f"{directory}/", f"near:many{count}/")
+        points.append((count, _staged(place, f"near:many{count}/")))
+    growth("stage objects of 1 kB", "objects", points)
+
+
+def test_large_objects(place: Tool, growth: Callable[..., None]) -> None:
+    points = []
+    for size in PRESET.sizes:
+        path = place.home / "object"
+        _fill(path, size)
+        place("sparknomad", "storage", "put", str(path), f"near:large{size}")
+        path.unlink()
+        points.append((size / 1e6, _staged(place, f"near:large{size}")))
+    growth("stage one object", "MB", points)
+
+
+def _fill(path: Path, size: int) -> None:
+    block = secrets.token_bytes(1_000_000)
+    with path.open("wb") as sink:
+        for _ in range(size // len(block)):
+            sink.write(block)
+    assert path.stat().st_size == size

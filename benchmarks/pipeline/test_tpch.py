@@ -1,0 +1,90 @@
+"""TPC-H from an object store, against local PySpark and DuckDB on the same tables on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Tool
+from presets import PRESET
+from stores import near
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from acceptance.test_tpch import VALUES, assert_equal, expected, ordered
+
+pytestmark = pytest.mark.nomad
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "tpch"
+
+
+@dataclass(frozen=True)
+class Lab:
+    tool: Tool
+    tables: Path
+
+    def ours(self, query: str) -> None:
+        place = f"near:answers/{query}/"
+        words = ("job", "run", str(EXAMPLE / "tpch.yaml"), "--param", f"query={query}")
+        more = ("--param", "tables=near:tables/", "--param", f"output={place}", "--stage=always")
+        self.tool("sparknomad", *words, *more)
+
+    def answer(self, query: str) -> list[tuple[Any, ...]]:
+        target = self.tool.home / "answers" / query
+        self.tool("sparknomad", "storage", "get", f"near:answers/{query}/", f"{target}/")
+        return ordered(f"SELECT * FROM '{target}/*.parquet'")
+
+    def local(self, query: str) -> None:
+        """Stock Spark on this machine alone, without a cluster."""
+        spark = next(self.tool.cache.glob("spark-4.1*"))
+        target = self.tool.home / "local" / query
+        shutil.rmtree(target, ignore_errors=True)
+        words = [spark / "bin/spark-submit", "--master=local[2]", "--driver-memory=2g"]
+        words += [f"--files={EXAMPLE}/q{query}.sql", str(EXAMPLE / "tpch.py")]
+        words += [f"--query={query}", f"--tables={self.tables}", f"--output={target}"]
+        words += [f"--{name}={value}" for name, value in VALUES.items()]
+        environment = {**self.tool.environment, "PYSPARK_PYTHON": sys.executable}
+        subprocess.run(words, env=environment, cwd=self.tool.home, check=True, capture_output=True)
+
+    def duckdb(self, query: str) -> None:
+        """In a process of its own, as the others."""
+        program = (
+            "import sys; sys.path[:0] = [sys.argv[1]]\n"
+            "from pathlib import Path\n"
+            "from acceptance.test_tpch import expected\n"
+            "expected(sys.argv[2], Path(sys.argv[3]))\n"
+        )
+        words = [sys.executable, "-c", program, str(ROOT / "tests"), query, str(self.tables)]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    tables = tmp_path_factory.mktemp("tables")
+    program = Path(sysconfig.get_path("scripts"), "tpchgen-cli")
+    words = [program, "parquet", "-s", PRESET.scale, f"--output-dir={tables}"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, _):
+        tool("sparknomad", "storage", "put", f"{tables}/", "near:tables/")
+        yield Lab(tool, tables)
+
+
+@pytest.mark.parametrize("query", ["1", "3", "6", "9", "18"])
+def test_a_query(lab: Lab, query: str, compare: Callable[..., None]) -> None:
+    lab.ours(query)  # so that its tables are staged: what is measured is the work itself
+    assert_equal(lab.answer(query), expected(query, lab.tables))
+    compare(
+        f"TPC-H query {query}, scale factor {PRESET.scale}",
+        "local PySpark is the yardstick; small data is DuckDB's",
+        PRESET.rounds,
+        ours=lambda: lab.ours(query),
+        pyspark=lambda: lab.local(query),
+        duckdb=lambda: lab.duckdb(query),
+    )

@@ -1,0 +1,76 @@
+"""How much is measured: ``PRESET=smoke``, ``short`` (default) or ``full``; ``ROUNDS`` overrides."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+__all__ = ["PRESET", "Preset"]
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The sizes of what is measured.
+
+    Attributes:
+        name: of the preset.
+        rounds: samples of each side of a comparison.
+        busy_rows: rows that the CPU-bound job hashes.
+        workers: for which staging is measured.
+        staged_bytes: of what is staged, in 16 objects.
+        throttled_bytes: of the object behind the slow link.
+        local_bytes: of the object in HDFS and staged.
+        scale: TPC-H's scale factor.
+        steps: of chains of pipelines.
+        hosts: of clusters on several hosts.
+        runs: dispatched at once.
+        objects: staged, of 1 kB each.
+        sizes: bytes of one object that is staged.
+    """
+
+    name: str
+    rounds: int
+    busy_rows: int
+    workers: tuple[int, ...]
+    staged_bytes: int
+    throttled_bytes: int
+    local_bytes: int
+    scale: str
+    steps: tuple[int, ...]
+    hosts: tuple[int, ...]
+    runs: tuple[int, ...]
+    objects: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+_PRESETS = (
+    Preset(
+        "smoke", 1, 2_000_000, (2,), 16 * MEGABYTE, 5 * MEGABYTE, 5 * MEGABYTE, "0.01",
+        (2,), (1,), (2,), (10,), (MEGABYTE,),
+    ),
+    Preset(
+        "short", 3, 40_000_000, (2,), 512 * MEGABYTE, 100 * MEGABYTE, 200 * MEGABYTE, "0.1",
+        (1, 5, 10), (1, 2, 4), (5, 10, 20), (10, 100, 1000),
+        (10 * MEGABYTE, 100 * MEGABYTE, 500 * MEGABYTE),
+    ),
+    Preset(
+        "full", 5, 250_000_000, (1, 2, 4), 2048 * MEGABYTE, 1500 * MEGABYTE, 1000 * MEGABYTE,
+        os.environ.get("SCALE", "1"), (1, 5, 10, 25, 50), (1, 2, 4, 8, 16), (10, 50, 200),
+        (10, 100, 1000, 10_000),
+        (10 * MEGABYTE, 100 * MEGABYTE, 1000 * MEGABYTE, 4000 * MEGABYTE),
+    ),
+)  # fmt: skip
+
+
+def _chosen() -> Preset:
+    name = os.environ.get("PRESET", "short")
+    known = {each.name: each for each in _PRESETS}
+    if name not in known:
+        raise SystemExit(f"PRESET={name}: must be one of {', '.join(known)}.")
+    rounds = os.environ.get("ROUNDS")
+    return replace(known[name], rounds=int(rounds)) if rounds else known[name]
+
+
+PRESET = _chosen()
