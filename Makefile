@@ -54,9 +54,40 @@ reference: ## Generate docs/reference, the JSON Schemas and the README's manual 
 	@$(RUN)/python scripts/make_reference.py
 
 .PHONY: benchmark
-benchmark: ## Measure against the bare tools; results go to benchmarks/results
+benchmark: ## Measure all against the bare tools (PRESET=smoke|short|full); one JSON in benchmarks/results
 	@scripts/bootstrap test
 	@scripts/benchmark
+
+.PHONY: benchmark-deploy
+benchmark-deploy: ## Measure deployment, scaling and teardown
+	@scripts/bootstrap test
+	@scripts/benchmark deploy
+
+.PHONY: benchmark-pipeline
+benchmark-pipeline: ## Measure jobs, staging, queries, pipelines and the service
+	@scripts/bootstrap test
+	@scripts/benchmark pipeline
+
+.PHONY: benchmark-compare
+benchmark-compare: ## Show what became slower between two results (OLD=FILE NEW=FILE, else the last two)
+	@scripts/bootstrap unit
+	@$(RUN)/python scripts/benchmark_compare.py $(OLD) $(NEW)
+
+.PHONY: report
+report: ## Fill the report's tables and figures from its JSON, check it, render HTML and PDF
+	@scripts/bootstrap test
+	@$(RUN)/python scripts/make_report.py
+
+.PHONY: docs
+docs: ## Build the documentation's site into build/site
+	@scripts/bootstrap unit
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --strict
+	@echo "written: build/site/index.html"
+
+.PHONY: diagrams
+diagrams: ## Draw docs/diagrams/*.dot as SVG
+	@command -v dot >/dev/null || apt-get install -y -qq --no-install-recommends graphviz >/dev/null
+	@for source in docs/diagrams/*.dot; do dot -Tsvg -o "$${source%.dot}.svg" "$$source"; done
 
 .PHONY: package
 package: ## Build the wheel and the source distribution into dist/

