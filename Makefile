@@ -40,6 +40,8 @@ lint: ## Check format, lint, types, layers and generated files
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy -p cloudmesh.sparknomad
 	@$(RUN)/lint-imports
+	@$(RUN)/bandit -q -ll -r cloudmesh 2>/dev/null
+	@$(RUN)/pymarkdown --config=.pymarkdown.json scan README.md CHANGELOG.md CONTRIBUTING.md report.md docs
 	@$(RUN)/python scripts/make_reference.py --check
 
 .PHONY: format
@@ -88,6 +90,12 @@ docs: ## Build the documentation's site into build/site
 diagrams: ## Draw docs/diagrams/*.dot as SVG
 	@command -v dot >/dev/null || apt-get install -y -qq --no-install-recommends graphviz >/dev/null
 	@for source in docs/diagrams/*.dot; do dot -Tsvg -o "$${source%.dot}.svg" "$$source"; done
+
+.PHONY: audit
+audit: ## Look for known vulnerabilities of what is installed; needs the data of PyPI or OSV
+	@scripts/bootstrap unit
+	@$(RUN)/python -m pip install -q pip-audit
+	@$(RUN)/pip-audit --skip-editable
 
 .PHONY: package
 package: ## Build the wheel and the source distribution into dist/

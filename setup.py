@@ -42,6 +42,7 @@ TEST = [
     *DEMO,
     *SERVICE,
     "axe-playwright-python>=0.1.8",
+    "bandit>=1.8",
     "build>=1.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",

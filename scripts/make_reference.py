@@ -791,7 +791,7 @@ def readme() -> str:
         raise LookupError(f"README.md must have {START} and {STOP} once each")
     before, rest = text.split(START)
     after = rest.split(STOP)[1]
-    return f"{before}{START}\n```text\n{MANUAL}```\n{STOP}{after}"
+    return f"{before}{START}\n\n```text\n{MANUAL}```\n\n{STOP}{after}"
 
 
 def generate() -> dict[str, str]:

@@ -2,17 +2,22 @@
 
 A table stands in ``report.md`` between ``<!-- table: KIND FILE | NAME | NAME -->`` and
 ``<!-- end -->``; a figure's image is followed by ``<!-- figure: KIND FILE | NAME | NAME -->``.
-KIND is ``compared``, ``growth`` or ``values``; the names are those of results in FILE.
+KIND is ``compared``, ``growth``, ``values`` or ``model``; the names are those of results in FILE.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import model
 
 __all__ = ["Asked", "ReportError", "figures", "fill", "figure_data", "table"]
 
@@ -31,7 +36,7 @@ class Asked:
     """What a table or a figure shows.
 
     Attributes:
-        kind: ``compared``, ``growth`` or ``values``.
+        kind: ``compared``, ``growth``, ``values`` or ``model``.
         file: in ``benchmarks/results``.
         names: of results, in order.
     """
@@ -66,9 +71,11 @@ class Asked:
 
 def table(asked: Asked) -> str:
     """A table in Markdown."""
+    if asked.kind == "model":
+        return model.table([model.line(each) for each in asked.results()])
     rows = {"compared": _compared, "growth": _growth, "values": _values}
     if asked.kind not in rows:
-        raise ReportError(f"{asked.kind!r}: a table is of {', '.join(rows)}")
+        raise ReportError(f"{asked.kind!r}: a table is of model, {', '.join(rows)}")
     header, *lines = rows[asked.kind](asked.results())
     rule = ["---"] * len(header)
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *lines))

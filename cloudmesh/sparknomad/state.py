@@ -260,7 +260,8 @@ class Store:
         try:
             with self.transaction() as connection:
                 connection.execute(
-                    f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    # Our own columns.
+                    f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # nosec B608
                     (
                         record.run,
                         record.job,
@@ -303,7 +304,7 @@ class Store:
             changed = connection.execute(
                 f"""UPDATE runs SET state = ?, reason = ?, exit_code = ?, started = ?,
                 finished = ?, attempts = ?, report = ?
-                WHERE run = ? AND state NOT IN ({marks})""",
+                WHERE run = ? AND state NOT IN ({marks})""",  # nosec B608 - question marks
                 (
                     updated.state.value,
                     as_text(updated.reason),
@@ -360,7 +361,8 @@ class Store:
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         with self.connection() as connection:
             rows = connection.execute(
-                f"SELECT * FROM runs {clause} ORDER BY submitted DESC LIMIT ?",
+                # Our own columns, and question marks.
+                f"SELECT * FROM runs {clause} ORDER BY submitted DESC LIMIT ?",  # nosec B608
                 (*values, -1 if limit is None else limit),
             ).fetchall()
         return [_run(row) for row in rows]

@@ -258,7 +258,7 @@ class PipelineStore:
         where, values = ("WHERE pipeline = ?", [as_text(pipeline)]) if pipeline else ("", [])
         with self._store.connection() as connection:
             rows = connection.execute(
-                f"SELECT * FROM pipeline_runs {where} ORDER BY submitted DESC LIMIT ?",
+                f"SELECT * FROM pipeline_runs {where} ORDER BY submitted DESC LIMIT ?",  # nosec B608
                 (*values, -1 if limit is None else limit),
             ).fetchall()
         return [self._record(row) for row in rows]

@@ -114,7 +114,7 @@ def _errno(error: OSError) -> int:
 
 def _full_directories() -> list[str]:
     """Which of the directories that are written to are full; all if none seems to be."""
-    found = [os.environ.get("TMPDIR") or "/tmp", str(Path.cwd())]  # noqa: S108
+    found = [os.environ.get("TMPDIR") or "/tmp", str(Path.cwd())]  # noqa: S108  # nosec B108
     with contextlib.suppress(OSError):
         paths = Paths.from_environment()
         found = [str(paths.cache), str(paths.home), *found]

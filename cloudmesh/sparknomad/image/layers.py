@@ -168,4 +168,4 @@ def unpack(layers: Iterable[Layer], target: Path) -> None:
             # Layers are our own, or a base that the user chose to run as a whole.
             # As an attribute: Debian's Python 3.11.2 knows no argument `filter` yet.
             stream.extraction_filter = lambda member, path: member
-            stream.extractall(target, numeric_owner=True)  # noqa: S202
+            stream.extractall(target, numeric_owner=True)  # noqa: S202  # nosec B202

@@ -97,7 +97,7 @@ def host_configuration(
     document = {
         **_agent(host.name, str(data)),
         "datacenter": host.site or DATACENTER,
-        "bind_addr": "0.0.0.0",  # noqa: S104 - nobody is served without a certificate
+        "bind_addr": "0.0.0.0",  # noqa: S104  # nosec B104 - nobody is served without a certificate
         "advertise": {name: f"{host.address}:{port}" for name, port in ports.items()},
         "ports": dict(ports),
         "tls": {
