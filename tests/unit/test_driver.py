@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
-from cloudmesh.sparknomad.incluster import driver
+from cloudmesh.sparknomad.incluster import driver, own_process
 from cloudmesh.sparknomad.incluster.driver import Driver, Stop
 
 module: Any = driver
@@ -431,6 +431,28 @@ def test_only_one_driver_supervises_a_run(make: Make, tmp_path: Path) -> None:
         assert module.main([str(tmp_path / "run")]) == module.EXIT_INFRASTRUCTURE
     assert starts(tmp_path) == 0
     assert "another driver" in (tmp_path / "run/stderr").read_text()
+
+
+def test_the_note_of_a_runs_process_names_the_driver_that_has_it(
+    make: Make, tmp_path: Path
+) -> None:
+    make(java="cat > /dev/null", python="exit 0")
+    run = tmp_path / "run"
+    other = json.dumps({"pid": 1, "created": 0.0})
+    (run / own_process.NOTE).write_text(other)
+    with (run / ".driver.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        module.main([str(run)])
+    assert (run / own_process.NOTE).read_text() == other
+    # Who has started a driver that ended at once takes nothing from the one that goes on.
+    own_process.note_process(run, os.getpid(), replace=False)
+    assert (run / own_process.NOTE).read_text() == other
+    assert module.main([str(run)]) == 0
+    noted = json.loads((run / own_process.NOTE).read_text())
+    assert noted["pid"] == os.getpid()
+    assert noted["created"] == own_process.start_time(os.getpid())
+    assert own_process.start_time(2**22 + 1) == 0
+    assert not list(run.glob(f".{own_process.NOTE}.*"))
 
 
 # what else may happen at any moment

@@ -18,6 +18,7 @@ from __future__ import annotations
 import concurrent.futures
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
@@ -33,6 +34,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.incluster import (
+        own_process,
         run_attempt,
         run_children,
         run_private,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
         in_thread,
     )
 else:
+    import own_process
     import run_attempt
     import run_children
     import run_private
@@ -414,6 +417,8 @@ def _supervise(directory: Path, stopping: Stop) -> int:
         except OSError:
             run_children.Output(directory).say("another driver supervises this run already")
             return EXIT_INFRASTRUCTURE
+        if "NOMAD_ALLOC_DIR" not in os.environ:
+            own_process.note_process(directory, os.getpid(), replace=True)
         # Read only now: what another driver did before it gave up the lock is known.
         return Driver(directory, stopping).execute()
 

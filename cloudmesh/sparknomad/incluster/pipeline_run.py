@@ -25,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
     from cloudmesh.sparknomad.incluster import (
+        own_process,
         pipeline,
         pipeline_end,
         pipeline_launch,
@@ -32,6 +33,7 @@ if TYPE_CHECKING or __package__:
         webhdfs,
     )
 else:
+    import own_process
     import pipeline
     import pipeline_end
     import pipeline_launch
@@ -172,7 +174,7 @@ class LocalBackend:
         directory = self._directories[attempt.run]
         with (directory / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if (directory / "process.json").exists():
+            if (directory / own_process.NOTE).exists():
                 return
             process = subprocess.Popen(
                 attempt.send["command"],
@@ -184,7 +186,7 @@ class LocalBackend:
                 start_new_session=True,
             )
             self._children[attempt.run] = process
-            _write(directory / "process.json", {"pid": process.pid, "created": _created(process)})
+            own_process.note_process(directory, process.pid, replace=False)
             (directory / HELD).unlink(missing_ok=True)
 
     def look(self, runs: Sequence[str]) -> dict[str, pipeline.Seen | None]:
@@ -193,7 +195,7 @@ class LocalBackend:
 
     def _look(self, run: str) -> pipeline.Seen | None:
         directory = self._directories[run]
-        process = _read(directory / "process.json")
+        process = _read(directory / own_process.NOTE)
         if process is None:
             return None
         if run in self._children:
@@ -212,7 +214,7 @@ class LocalBackend:
         """See `pipeline.Backend`."""
         directory = self._directories[run]
         (directory / "cancelled").touch()
-        process = _read(directory / "process.json")
+        process = _read(directory / own_process.NOTE)
         if process and _is_alive(process):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(process["pid"]), signal.SIGTERM)
@@ -226,35 +228,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(document), "utf-8")
-    partial.chmod(0o600)
-    partial.replace(path)
-
-
-def _created(process: subprocess.Popen[bytes]) -> float:
-    return _start_time(process.pid) or time.time()
-
-
-def _start_time(pid: int) -> float:
-    """When a process was started, in seconds since the epoch; 0 if it is none, or has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8")
-        boot = next(
-            line for line in Path("/proc/stat").read_text("utf-8").splitlines()
-            if line.startswith("btime ")
-        )  # fmt: skip
-    except (OSError, StopIteration):
-        return 0.0
-    fields = text.rpartition(")")[2].split()  # proc(5): the third field is the first of these
-    if fields[0] in ("Z", "X"):
-        return 0.0
-    return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
 def _is_alive(process: Mapping[str, Any]) -> bool:
-    started = _start_time(int(process["pid"]))
+    started = own_process.start_time(int(process["pid"]))
     return bool(started) and abs(started - float(process["created"])) < 2.0
 
 

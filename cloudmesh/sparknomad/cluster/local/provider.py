@@ -30,6 +30,7 @@ from cloudmesh.sparknomad.cluster.local.watching import (
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
+from cloudmesh.sparknomad.incluster.own_process import NOTE, note_process
 from cloudmesh.sparknomad.incluster.pipeline_run import HELD
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
@@ -49,7 +50,6 @@ from cloudmesh.sparknomad.processes import (
     is_listening,
     spawn_detached,
     stop,
-    write_private,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.units import format_size
@@ -249,7 +249,7 @@ class LocalProvider(Pipelining):
         cluster = self._read(spec.cluster)
         with written(self._directory(spec.cluster), cluster, submission, held=False) as run:
             (run / HELD).unlink(missing_ok=True)
-            if (run / "process.json").exists():
+            if (run / NOTE).exists():
                 return self._run_status(spec.cluster, submission.run)
             # Two drivers of one run exclude one another by a lock of their own.
             self._start_driver(run, cluster)
@@ -268,9 +268,7 @@ class LocalProvider(Pipelining):
             environment=driver_environment(),
             directory=run,
         )
-        write_private(
-            run / "process.json", json.dumps({"pid": process.pid, "created": process.created})
-        )
+        note_process(run, process.pid, replace=False)
 
     def _run_status(self, cluster: str, run: str) -> RunStatus:
         directory = self._run_directory(cluster, run)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloudmesh.sparknomad.cluster.local.daemons import LocalCluster
 from cloudmesh.sparknomad.incluster.direct import get_json
+from cloudmesh.sparknomad.incluster.own_process import NOTE
 from cloudmesh.sparknomad.model import ClusterState
 from cloudmesh.sparknomad.processes import ProcessRef
 
@@ -40,7 +41,7 @@ def registered_workers(cluster: LocalCluster) -> int:
 def driver_of(run: Path) -> ProcessRef | None:
     """The supervisor of a run, as its note says; ``None`` before it was started."""
     try:
-        return ProcessRef(**json.loads((run / "process.json").read_text("utf-8")))
+        return ProcessRef(**json.loads((run / NOTE).read_text("utf-8")))
     except FileNotFoundError:
         return None
 
