@@ -88,6 +88,7 @@ def whole(cluster: Command) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_killed_executor_costs_only_its_tasks(cluster: Command) -> None:
     run = begin(cluster)
     executors = ours(cluster, java("org.apache.spark.executor.CoarseGrainedExecutorBackend"))
@@ -105,6 +106,7 @@ def test_a_killed_worker_comes_back_and_the_run_succeeds(cluster: Command) -> No
     whole(cluster)
 
 
+@pytest.mark.slow
 def test_a_killed_master_comes_back_and_the_run_succeeds(cluster: Command) -> None:
     run = begin(cluster)
     (master,) = ours(cluster, java("org.apache.spark.deploy.master.Master"))
@@ -113,6 +115,7 @@ def test_a_killed_master_comes_back_and_the_run_succeeds(cluster: Command) -> No
     whole(cluster)
 
 
+@pytest.mark.slow
 def test_a_killed_java_machine_of_the_driver_is_retried(cluster: Command) -> None:
     run = begin(cluster)
     drivers = ours(cluster, lambda words: len(words) == 2 and words[1].endswith("java.args"))
@@ -150,6 +153,7 @@ def test_a_killed_agent_is_told_and_deploying_again_adopts_what_runs(cluster: Co
     whole(cluster)
 
 
+@pytest.mark.slow
 def test_a_port_that_was_taken_meanwhile_is_told_and_others_are_chosen(cluster: Command) -> None:
     run = begin(cluster)
     file = cluster.home / ".cloudmesh/sparknomad/clusters/default/cluster.json"

@@ -21,7 +21,7 @@ from servers import Server
 
 from cloudmesh.sparknomad.model import ImageRecord
 
-pytestmark = [pytest.mark.faults, pytest.mark.nomad]
+pytestmark = [pytest.mark.faults, pytest.mark.nomad, pytest.mark.slow]
 
 # The digest of all bytes, read by Spark from where the input was staged.
 PROGRAM = """
@@ -175,10 +175,8 @@ def first(count: int, wanted: Callable[[Request], bool], answer: Answer) -> Any:
     [
         ("storm", some(0.3, gets("storm"), Answer(503, BUSY))),
         ("reset", first(3, gets("reset"), Answer(cut=3_000_000))),
-        pytest.param("dropped", some(0.2, gets("dropped"), Answer(cut=0)), marks=pytest.mark.slow),
-        pytest.param(
-            "stalled", first(1, gets("stalled"), Answer(stall=60)), marks=pytest.mark.slow
-        ),
+        ("dropped", some(0.2, gets("dropped"), Answer(cut=0))),
+        ("stalled", first(1, gets("stalled"), Answer(stall=60))),
     ],
 )
 def test_what_a_network_does_costs_time_but_no_byte(lab: Lab, name: str, spoil: Any) -> None:
@@ -196,11 +194,9 @@ def test_what_a_network_does_costs_time_but_no_byte(lab: Lab, name: str, spoil: 
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
-        pytest.param("expired", Answer(400, EXPIRED), "expired", marks=pytest.mark.slow),
-        pytest.param(
-            "denied", Answer(403, DENIED), "denied|forbidden|AccessDenied", marks=pytest.mark.slow
-        ),
-        pytest.param("bucket", Answer(404, MISSING), "NoSuchBucket|bucket", marks=pytest.mark.slow),
+        ("expired", Answer(400, EXPIRED), "expired"),
+        ("denied", Answer(403, DENIED), "denied|forbidden|AccessDenied"),
+        ("bucket", Answer(404, MISSING), "NoSuchBucket|bucket"),
     ],
 )
 def test_what_is_taken_away_in_the_middle_fails_the_run_with_the_reason(
@@ -228,8 +224,8 @@ def test_what_is_taken_away_in_the_middle_fails_the_run_with_the_reason(
     ("name", "answer", "words"),
     [
         ("denied", Answer(403, DENIED), "AccessDenied|Access Denied|Forbidden"),
-        pytest.param("bucket", Answer(404, MISSING), "NoSuchBucket|bucket", marks=pytest.mark.slow),
-        pytest.param("region", Answer(400, ELSEWHERE), "region", marks=pytest.mark.slow),
+        ("bucket", Answer(404, MISSING), "NoSuchBucket|bucket"),
+        ("region", Answer(400, ELSEWHERE), "region"),
     ],
 )
 def test_what_is_taken_away_while_it_is_read_directly_fails_the_run(
@@ -283,8 +279,8 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(lab: Lab) -> N
     "victim",
     [
         "datanode",
-        pytest.param("namenode", marks=pytest.mark.slow),
-        pytest.param("agent", marks=pytest.mark.slow),
+        "namenode",
+        "agent",
     ],
 )
 def test_a_part_of_the_cluster_that_dies_while_staging_is_survived(lab: Lab, victim: str) -> None:
