@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from cloudmesh.sparknomad.specfile import build_spec, read_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec, ImageSpec, JobSpec, Stage
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord
 from cloudmesh.sparknomad.state_schedules import ScheduleRecord
+from cloudmesh.sparknomad.storage.checking import CheckStep
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Remote"]
@@ -298,6 +299,13 @@ class Remote:
     def pipeline_wait(self, run: str, *, timeout: float | None = None) -> PipelineRecord:
         """See `Sparknomad.pipeline_wait`."""
         return _until(lambda: self.pipeline_status(run), run, timeout)
+
+    # storage
+
+    def storage_check(self, subjects: Sequence[str] = ()) -> list[CheckStep]:
+        """See `Sparknomad.storage_check`; `subjects` are names of profiles there."""
+        answer = self._service.send("storage_check", body={"subjects": list(subjects)})
+        return self._service.wait(list[CheckStep], answer)
 
 
 def _spec(kind: type[Kind], data: Mapping[str, Any]) -> Kind:

@@ -372,7 +372,7 @@ def test_a_second_service_a_taken_port_and_others_without_tls_are_refused(
 
 
 def test_the_client_has_the_managers_verbs(service: Service, tmp_path: Any) -> None:
-    from cloudmesh.sparknomad.errors import ForbiddenError, NotFoundError
+    from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
     from cloudmesh.sparknomad.manager import Sparknomad
     from cloudmesh.sparknomad.model import ClusterState, RunState
 
@@ -397,6 +397,12 @@ def test_the_client_has_the_managers_verbs(service: Service, tmp_path: Any) -> N
     assert here.cluster_scale("default", 1).workers == 1
     with pytest.raises(NotFoundError, match="no job 'nope'"):
         here.job_show("nope")
+    assert here.storage_check() == []  # there is no profile
+    with pytest.raises(NotFoundError, match="no storage profile 'nope'"):
+        here.storage_check(["nope"])
+    assert here.pipeline_schedules() == []
+    with pytest.raises(InputError, match="has no schedules"):
+        here.pipeline_schedule("twice", {}, schedule="0 3 * * *")
     reader = Sparknomad.connect(service.url, service.tokens["reader"])
     assert reader.job_status(run.run).state is RunState.SUCCEEDED
     with pytest.raises(ForbiddenError, match="needs the role submitter"):

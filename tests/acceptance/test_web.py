@@ -58,6 +58,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, cache: Any) -> Iterator[Se
     for name in ("greet", "broken"):
         command.ok("job", "define", str(home / f"{name}.yaml"))
     command.ok("pipeline", "define", str(home / "greetings.yaml"))
+    (home / "desk").mkdir()
+    add = ("storage", "profile", "add")
+    command.ok(*add, "desk", f"--url=file://{home}/desk/")
+    command.ok(
+        *add, "gone", "--url=s3://gone/", "--endpoint=http://127.0.0.1:9", "--credentials=none"
+    )
     with serving(command, "--allow-local") as made:
         yield made
     command.ok("cluster", "destroy", "default", "--force")
@@ -246,6 +252,19 @@ def test_every_page_can_be_used_by_everybody(chromium: Any, service: Service, lo
     made.page.keyboard.press("Tab")
     assert made.page.evaluate("document.activeElement.textContent") == "Skip to content"
     made.close()
+
+
+def test_profiles_are_tried_and_a_fault_comes_with_what_to_do(page: Page) -> None:
+    page.open("storage", "Storage")
+    page.page.get_by_role("button", name="Check all profiles").click()
+    tried = page.page.get_by_role("region", name="What was tried")
+    tried.wait_for()
+    desk = tried.get_by_role("row").filter(has_text="desk")
+    assert desk.count() >= 4
+    assert desk.filter(has_text="succeeded").count() == desk.count()
+    gone = tried.get_by_role("row").filter(has_text="gone").filter(has_text="failed")
+    assert "127.0.0.1:9" in gone.first.inner_text()
+    page.check()
 
 
 def test_a_page_that_is_not_there_or_a_run_is_told(page: Page) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.errors import ForbiddenError, InputError
+from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
 from cloudmesh.sparknomad.job.jobs import is_path
 from cloudmesh.sparknomad.job.parameters import check_job
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.output import to_plain
 from cloudmesh.sparknomad.pipeline.pipelines import job_finder, refuse_wrong
+from cloudmesh.sparknomad.service.arguments import decoded, named, refuse_paths, without_places
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import (
@@ -25,14 +24,11 @@ from cloudmesh.sparknomad.specs import (
     Dependencies,
     ImageSpec,
     JobSpec,
-    ParameterSpec,
-    ParameterType,
     Stage,
 )
 
 __all__ = ["CALLS", "Calls"]
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][^\s:/]*")
 
 
@@ -62,7 +58,7 @@ class Calls:
 
     def cluster_deploy(self, name: str, body: Mapping[str, Any], timeout: float = 600.0) -> Any:
         """See `Sparknomad.cluster_deploy`."""
-        spec = build_spec(ClusterSpec, _named(body, "cluster", name), origin="the request")
+        spec = build_spec(ClusterSpec, named(body, "cluster", name), origin="the request")
         for host in spec.hosts:
             if host.key:
                 raise InputError(
@@ -92,7 +88,7 @@ class Calls:
 
     def image_build(self, name: str, body: Mapping[str, Any]) -> Any:
         """See `Sparknomad.image_build`."""
-        spec = build_spec(ImageSpec, _named(body, "image", name), origin="the request")
+        spec = build_spec(ImageSpec, named(body, "image", name), origin="the request")
         for line in spec.requirements:
             if not _REQUIREMENT.fullmatch(line.replace(" ", "")):
                 raise InputError(
@@ -105,16 +101,16 @@ class Calls:
 
     def job_list(self) -> Any:
         """See `Sparknomad.job_list`."""
-        return [_shown(spec) for spec in self.manager.job_list()]
+        return [without_places(spec) for spec in self.manager.job_list()]
 
     def job_show(self, job: str) -> Any:
         """See `Sparknomad.job_show`."""
-        return _shown(self.manager.job_show(job))
+        return without_places(self.manager.job_show(job))
 
     def job_define(self, job: str, body: Mapping[str, Any]) -> Any:
         """See `Sparknomad.job_define`; the files come with the request."""
-        files = _decoded(body["files"])
-        spec = build_spec(JobSpec, _named(body["spec"], "job", job), origin="the request")
+        files = decoded(body["files"])
+        spec = build_spec(JobSpec, named(body["spec"], "job", job), origin="the request")
         needs = spec.dependencies
         for name in (spec.program, *needs.python, *needs.jars, *needs.files):
             if name not in files:
@@ -131,7 +127,7 @@ class Calls:
         )
         check_job(spec)
         self.manager.store.put_job(spec)
-        return _shown(spec)
+        return without_places(spec)
 
     def _keep(self, files: Mapping[str, bytes]) -> Path:
         """Write files below a name of their content: a job that is redefined keeps its runs."""
@@ -172,7 +168,7 @@ class Calls:
         """See `Sparknomad.job_run`."""
         self._refuse_shared(cluster)
         spec = self.manager.job_show(job)
-        _refuse_paths(spec.parameters, values or {})
+        refuse_paths(spec.parameters, values or {})
         return self.manager.job_run(
             job,
             values or {},
@@ -221,7 +217,7 @@ class Calls:
 
     def pipeline_define(self, pipeline: str, body: Mapping[str, Any]) -> Any:
         """See `Sparknomad.pipeline_define`; its jobs are defined ones."""
-        document = _named(body, "pipeline", pipeline)
+        document = named(body, "pipeline", pipeline)
         spec = build_spec(PipelineSpec, document, origin="the request")
         for name, step in spec.steps.items():
             if is_path(step.job):
@@ -256,7 +252,7 @@ class Calls:
         """See `Sparknomad.pipeline_run`."""
         self._refuse_shared(cluster)
         spec = self.manager.pipeline_show(pipeline)
-        _refuse_paths(spec.parameters, values or {})
+        refuse_paths(spec.parameters, values or {})
         return self.manager.pipeline_run(
             pipeline, values or {}, cluster=cluster, site=site, reuse=reuse, run=run
         )
@@ -295,7 +291,7 @@ class Calls:
         """See `Sparknomad.pipeline_schedule`."""
         self._refuse_shared(cluster)
         spec = self.manager.pipeline_show(pipeline)
-        _refuse_paths(spec.parameters, values or {})
+        refuse_paths(spec.parameters, values or {})
         return self.manager.pipeline_schedule(
             pipeline,
             values or {},
@@ -323,6 +319,17 @@ class Calls:
             for each in profiles
         ]  # fmt: skip
 
+    def storage_check(self, subjects: Sequence[str] = ()) -> Any:
+        """See `Sparknomad.storage_check`; only names of profiles are taken."""
+        known = {each.name for each in self.manager.storage_profile_list()}
+        for name in subjects:
+            if name not in known:
+                raise NotFoundError(
+                    f"There is no storage profile {name!r}.",
+                    hint="GET /v1/storage/profiles lists the profiles.",
+                )
+        return self.manager.storage_check(subjects)
+
     def storage_staged(self, name: str, site: str | None = None) -> Any:
         """See `Sparknomad.storage_staged`."""
         return self.manager.storage_staged(cluster=name, site=site)
@@ -343,50 +350,3 @@ CALLS = frozenset(
     if callable(member) and not name.startswith("_") and name != "call"
 )
 """The verbs that a request can call."""
-
-
-def _named(body: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
-    """A document whose name stands in the request's path."""
-    if body.get(field, name) != name:
-        raise InputError(f"{field}: {body[field]!r}: the request's path says {name!r}.")
-    return {**body, field: name}
-
-
-def _refuse_paths(parameters: Mapping[str, ParameterSpec], values: Mapping[str, Any]) -> None:
-    """Take only places below a profile of the service, or in the cluster."""
-    from cloudmesh.sparknomad.storage.url import is_storage_url, parse_url
-
-    for name, value in values.items():
-        if name not in parameters or parameters[name].type is not ParameterType.URI:
-            continue
-        text = str(value)
-        if not is_storage_url(text) or not parse_url(text).profile:
-            raise InputError(
-                f"parameter {name}: {text!r}: must lie below a storage profile of the "
-                "service (PROFILE:path), or in the cluster (cluster:path).",
-                hint="GET /v1/storage/profiles lists the profiles.",
-            )
-
-
-def _decoded(files: Mapping[str, str]) -> dict[str, bytes]:
-    found = {}
-    for name, text in files.items():
-        if not _FILE_NAME.fullmatch(name):
-            raise InputError(
-                f"files: {name!r}: must be 1 to 100 letters, digits, '.', '_' or '-', not "
-                "beginning with '.' or '-'."
-            )
-        try:
-            found[name] = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise InputError(f"files.{name}: is no base64.") from None
-    return found
-
-
-def _shown(spec: JobSpec) -> dict[str, Any]:
-    """A job without where its files lie on the service's machine."""
-    data = spec_to_dict(spec)
-    data["program"] = Path(data["program"]).name
-    for kind, paths in data["dependencies"].items():
-        data["dependencies"][kind] = [Path(path).name for path in paths]
-    return data

@@ -244,7 +244,9 @@ async function run(signal, id) {
 // pipelines
 
 async function pipelines() {
-  const [defined, sent] = await Promise.all([ask("GET", "/pipelines"), ask("GET", "/pipeline-runs?limit=50")]);
+  const [defined, sent, schedules] = await Promise.all([
+    ask("GET", "/pipelines"), ask("GET", "/pipeline-runs?limit=50"), ask("GET", "/pipeline-schedules"),
+  ]);
   show("Pipelines", table("Pipelines", {
     Pipeline: (each) => link(`pipelines/${each.pipeline}`, each.pipeline),
     Steps: (each) => Object.keys(each.steps).join(", "), Description: (each) => each.description,
@@ -254,7 +256,12 @@ async function pipelines() {
     State: (each) => state(each.state),
     Steps: (each) => `${each.steps.filter((step) => step.state === "succeeded").length} of ${each.steps.length}`,
     Sent: (each) => when(each.submitted),
-  }, sent, "There are no runs of pipelines."));
+  }, sent, "There are no runs of pipelines."),
+  el("h2", {}, "Schedules"), table("Schedules", {
+    Pipeline: (each) => each.pipeline, When: (each) => `${each.crontab} ${each.time_zone}`,
+    Cluster: (each) => each.cluster, Next: (each) => when(each.next),
+    Last: (each) => each.last ? link(`pipeline-runs/${each.last}`, each.last) : "–",
+  }, schedules, "Nothing is run by a schedule; `cms sparknomad pipeline schedule` makes one."));
 }
 
 async function pipeline(signal, name) {
@@ -305,7 +312,16 @@ async function pipelineRun(signal, id) {
 
 // storage
 
-async function storage() {
+function checks(steps) {
+  return table("What was tried", {
+    Profile: (each) => each.subject, Step: (each) => each.step,
+    Result: (each) => state(each.ok ? "succeeded" : "failed"), Time: (each) => lasting(each.seconds),
+    Rate: (each) => each.rate ? `${(each.rate / 1e6).toFixed(1)} MB/s` : "–",
+    Told: (each) => [each.detail, each.hint].filter(Boolean).join(" "),
+  }, steps, "There was nothing to be tried.");
+}
+
+async function storage(signal) {
   const [profiles, clusters] = await Promise.all([ask("GET", "/storage/profiles"), ask("GET", "/clusters")]);
   const staged = await Promise.all(clusters.map(async (each) => {
     try {
@@ -322,11 +338,29 @@ async function storage() {
       } catch (error) { main.append(problem(error)); }
     },
   }, `Remove what is not used from ${name}`);
+  const checked = el("div", { "aria-live": "polite" });
+  const check = el("button", {
+    type: "button",
+    onclick: async (event) => {
+      event.target.disabled = true;
+      try {
+        checked.replaceChildren(el("p", {}, "Each profile is tried: credentials, list, write, read, remove."));
+        const { operation } = await ask("POST", "/storage/checks", {});
+        await live(signal, async () => {
+          const now = await ask("GET", `/operations/${operation}`);
+          if (now.problem) checked.replaceChildren(problem(new Problem(0, now.problem)));
+          if (now.state === "succeeded") checked.replaceChildren(checks(now.result));
+          return !["succeeded", "failed"].includes(now.state);
+        });
+      } catch (error) { checked.replaceChildren(problem(error)); }
+      event.target.disabled = false;
+    },
+  }, "Check all profiles");
   show("Storage", el("h2", {}, "Profiles"), table("Storage profiles", {
     Name: (each) => each.name, Kind: (each) => each.kind, URL: (each) => each.url,
     Region: (each) => each.region, Site: (each) => each.site,
   }, profiles, "There are no profiles; `cms sparknomad storage profile add` adds one."),
-  el("h2", {}, "Staged in clusters"), ...staged.flatMap(([name, entries]) => [el("h3", {}, name),
+  profiles.length ? check : "", checked, el("h2", {}, "Staged in clusters"), ...staged.flatMap(([name, entries]) => [el("h3", {}, name),
     table(`Staged in ${name}`, {
       Source: (each) => each.source, Objects: (each) => String(each.objects), Size: (each) => bytes(each.bytes),
       "Last used": (each) => when(each.last_used), Pinned: (each) => each.pin ? "yes" : "no",
