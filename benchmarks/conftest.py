@@ -9,7 +9,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from typing import Any
 import pytest
 from presets import PRESET
 from statistic import exponent, ratio_interval
+from stores import Server, near
+from tool import Tool
 
 from cloudmesh.sparknomad import __version__
 from cloudmesh.sparknomad.paths import Paths
@@ -78,36 +79,6 @@ class Comparison:
             "difference": round(medians[first] - medians[second], 4),
             "seconds": {name: [round(v, 4) for v in vs] for name, vs in self.seconds.items()},
         }
-
-
-@dataclass(frozen=True)
-class Tool:
-    """``cms sparknomad`` in a home of its own."""
-
-    home: Path
-    cache: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
-        return {
-            **kept,
-            "HOME": str(self.home),
-            "CLOUDMESH_CONFIG_DIR": str(self.home / ".cloudmesh"),
-            "SPARKNOMAD_CACHE": str(self.cache),
-        }
-
-    def __call__(self, *words: str) -> str:
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("cms")), *words],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.home,
-            check=False,
-        )
-        assert done.returncode == 0, done
-        return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -216,3 +187,10 @@ def tool(tmp_path: Path) -> Iterator[Tool]:
     tool = Tool(tmp_path, Paths.from_environment().cache)
     yield tool
     tool("sparknomad", "cluster", "destroy", "--force", "--quiet")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tool, Server]]:
+    """A cluster of two workers with an object store beside it, for all that only needs one."""
+    with near(tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("s3")) as made:
+        yield made

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import Tool
+from tool import Tool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from servers import Server, make_bucket, seaweedfs
 
-__all__ = ["add_profile", "near"]
+__all__ = ["Server", "add_profile", "near"]
 
 
 def add_profile(tool: Tool, name: str, server: Server, endpoint: str = "") -> None:

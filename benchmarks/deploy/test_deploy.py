@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Comparison, Tool
+from conftest import Comparison
 from presets import PRESET
+from tool import Tool
 
 from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
 from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Tool
 from presets import PRESET
+from tool import Tool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 

@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from conftest import Tool
 from presets import PRESET
+from tool import Tool
 
 pytestmark = pytest.mark.nomad
 
@@ -22,7 +22,7 @@ def test_scaling(tool: Tool, compare: Callable[..., None]) -> None:
     pages = json.loads(tool("sparknomad", "cluster", "ui", "--output=json"))
 
     def alive() -> int:
-        url = f"{pages['Spark master page']}/json/"
+        url = f"{pages['Spark master UI']}/json/"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return int(json.load(answer)["aliveworkers"])
 

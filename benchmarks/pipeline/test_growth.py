@@ -6,13 +6,13 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Tool
 from presets import PRESET
-from stores import near
+from stores import Server
+from tool import Tool
 
 pytestmark = pytest.mark.nomad
 
@@ -29,10 +29,9 @@ print(json.dumps({"sent": sent, "ended": ended, "states": sorted(set(states))}))
 """
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
-    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, _):
-        yield tool
+@pytest.fixture
+def place(lab: tuple[Tool, Server]) -> Tool:
+    return lab[0]
 
 
 def test_runs_that_are_sent_at_once(place: Tool, growth: Callable[..., None]) -> None:

@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Tool
 from presets import PRESET
+from stores import Server
+from tool import Tool
 
 
 @pytest.mark.nomad
 def test_chains_of_steps(
-    tool: Tool, tmp_path: Path, results: list[dict[str, Any]], growth: Callable[..., None]
+    lab: tuple[Tool, Server],
+    tmp_path: Path,
+    results: list[dict[str, Any]],
+    growth: Callable[..., None],
 ) -> None:
     """Each step runs a program that does nothing, after the one before."""
-    tool("sparknomad", "cluster", "deploy", "--quiet")
+    tool, _ = lab
     (tmp_path / "nothing.py").write_text("")
     made = [_chain(tool, tmp_path, count) for count in PRESET.steps]
     results += made

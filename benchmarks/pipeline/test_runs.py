@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Tool
 from presets import PRESET
+from stores import Server
+from tool import Tool
 
 from cloudmesh.sparknomad.image.sandbox import NamespaceSandbox
 
@@ -38,7 +39,6 @@ class Cluster:
 
     def __init__(self, tool: Tool) -> None:
         self.tool = tool
-        tool("sparknomad", "cluster", "deploy", "--driver=exec", "--quiet")
         record = tool.home / ".cloudmesh/sparknomad/clusters/default/cluster.json"
         self.record = json.loads(record.read_text())
         self.endpoints = json.loads(tool("sparknomad", "cluster", "ui", "--output=json"))
@@ -74,8 +74,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tool: Tool) -> Cluster:
-    return Cluster(tool)
+def cluster(lab: tuple[Tool, Server]) -> Cluster:
+    return Cluster(lab[0])
 
 
 def test_a_trivial_job(cluster: Cluster, tmp_path: Path, compare: Callable[..., None]) -> None:

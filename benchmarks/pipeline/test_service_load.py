@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from conftest import Tool
 from presets import PRESET
+from tool import Tool
 
 SMOKE = PRESET.name == "smoke"
 CLIENTS = int(os.environ.get("CLIENTS", "20" if SMOKE else "200"))
@@ -76,24 +76,24 @@ def test_many_clients_at_once(tool: Tool, tmp_path: Path, results: list[dict[str
     tool("sparknomad", *words)
     run = tool("sparknomad", "job", "run", str(tmp_path / "talk.py"), "--detach", "--quiet").strip()
     token = tool("sparknomad", "service", "token", "create", "load", "--role=reader").strip()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(Path(sys.executable).with_name("cms")), "sparknomad", "service", "start", "--port=0"],
         env=tool.environment,
         cwd=tool.home,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stderr
-        line = next(line for line in process.stderr if "serving " in line)
-        url = line.split("serving ")[1].strip()
-        server = psutil.Process(process.pid)
-        before = server.memory_info().rss
-        latencies, errors, events = asyncio.run(_load(url, token, run))
-        after = server.memory_info().rss
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    ) as process:
+        try:
+            assert process.stderr
+            line = next(line for line in process.stderr if "serving " in line)
+            url = line.split("serving ")[1].strip()
+            server = psutil.Process(process.pid)
+            before = server.memory_info().rss
+            latencies, errors, events = asyncio.run(_load(url, token, run))
+            after = server.memory_info().rss
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
     ordered = sorted(latencies)
     results.append(
         {

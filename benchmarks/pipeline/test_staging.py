@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -19,13 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Comparison, Tool
+from conftest import Comparison
 from presets import PRESET
-from stores import add_profile, near
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
-from servers import Server
+from stores import Server, add_profile
+from tool import Tool
 
 pytestmark = pytest.mark.nomad
 OBJECTS = 16
@@ -68,12 +64,12 @@ class Lab:
         path.unlink()
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, server):
-        (tool.home / "lines.py").write_text(PROGRAM)
-        (tool.home / "lines.yaml").write_text(JOB)
-        yield Lab(tool, server)
+@pytest.fixture
+def staging(lab: tuple[Tool, Server]) -> Lab:
+    tool, server = lab
+    (tool.home / "lines.py").write_text(PROGRAM)
+    (tool.home / "lines.yaml").write_text(JOB)
+    return Lab(tool, server)
 
 
 def rclone(server: Server, target: Path) -> None:
@@ -97,26 +93,26 @@ def rclone(server: Server, target: Path) -> None:
 
 @pytest.mark.parametrize("workers", PRESET.workers)
 def test_staging_objects(
-    lab: Lab, workers: int, tmp_path: Path, results: list[dict[str, Any]]
+    staging: Lab, workers: int, tmp_path: Path, results: list[dict[str, Any]]
 ) -> None:
-    lab.tool("cluster", "scale", "default", str(workers))
-    if not lab.tool("storage", "list", "near:", "--output=json").count("bulk"):
+    staging.tool("cluster", "scale", "default", str(workers))
+    if not staging.tool("storage", "list", "near:", "--output=json").count("bulk"):
         for number in range(OBJECTS):
-            lab.upload(f"bulk/{number}", PRESET.staged_bytes // OBJECTS)
+            staging.upload(f"bulk/{number}", PRESET.staged_bytes // OBJECTS)
     compared = Comparison(
         f"stage {PRESET.staged_bytes / 1e6:g} MB, {workers} workers, against rclone copy", "<= 1.11"
     )
     transfers = []
 
     def stage() -> None:
-        lab.tool("storage", "stage", "near:bulk/")
-        run = json.loads(lab.tool("job", "runs", "--limit=1", "--output=json"))[0]
+        staging.tool("storage", "stage", "near:bulk/")
+        run = json.loads(staging.tool("job", "runs", "--limit=1", "--output=json"))[0]
         told = run["report"]["inputs"]["input0"]
         transfers.append(told["transfer_seconds"])
-        lab.tool("storage", "evict")
+        staging.tool("storage", "evict")
 
     def bare() -> None:
-        rclone(lab.server, tmp_path / "copied")
+        rclone(staging.server, tmp_path / "copied")
         shutil.rmtree(tmp_path / "copied")
 
     compared.alternate(min(PRESET.rounds, 3), staged=stage, rclone=bare)
@@ -178,17 +174,17 @@ def throttled(server: Server) -> Iterator[str]:
         throttle.listener.close()
 
 
-def test_three_runs_over_a_slow_source(lab: Lab, results: list[dict[str, Any]]) -> None:
-    lab.tool("cluster", "scale", "default", "2")
-    lab.upload("slow.txt", PRESET.throttled_bytes)
+def test_three_runs_over_a_slow_source(staging: Lab, results: list[dict[str, Any]]) -> None:
+    staging.tool("cluster", "scale", "default", "2")
+    staging.upload("slow.txt", PRESET.throttled_bytes)
     words = ("job", "run", "lines.yaml", "--param", "input=slow:slow.txt")
-    with throttled(lab.server) as endpoint:
-        add_profile(lab.command, "slow", lab.server, endpoint)
+    with throttled(staging.server) as endpoint:
+        add_profile(staging.command, "slow", staging.server, endpoint)
 
         def three(mode: str) -> None:
             for _ in range(3):
-                lab.tool(*words, f"--stage={mode}")
-            lab.tool("storage", "evict")
+                staging.tool(*words, f"--stage={mode}")
+            staging.tool("storage", "evict")
 
         compared = Comparison(
             f"three runs over {PRESET.throttled_bytes / 1e6:g} MB behind 20 MB/s and 50 ms",
@@ -200,18 +196,18 @@ def test_three_runs_over_a_slow_source(lab: Lab, results: list[dict[str, Any]]) 
         results.append(compared.summary())
 
 
-def test_a_second_run_against_data_in_hdfs(lab: Lab, results: list[dict[str, Any]]) -> None:
-    lab.tool("cluster", "scale", "default", "2")
-    lab.upload("again.txt", PRESET.local_bytes)
-    lab.tool("storage", "copy", "near:again.txt", "cluster:inputs/again.txt")
-    lab.tool("storage", "stage", "near:again.txt", "--pin")
+def test_a_second_run_against_data_in_hdfs(staging: Lab, results: list[dict[str, Any]]) -> None:
+    staging.tool("cluster", "scale", "default", "2")
+    staging.upload("again.txt", PRESET.local_bytes)
+    staging.tool("storage", "copy", "near:again.txt", "cluster:inputs/again.txt")
+    staging.tool("storage", "stage", "near:again.txt", "--pin")
     words = ("job", "run", "lines.yaml", "--param")
     compared = Comparison(
         f"a run over {PRESET.local_bytes / 1e6:g} MB staged before, against data in HDFS", "<= 1.1"
     )
     compared.alternate(
         PRESET.rounds,
-        staged=lambda: lab.tool(*words, "input=near:again.txt"),
-        hdfs=lambda: lab.tool(*words, "input=cluster:inputs/again.txt"),
+        staged=lambda: staging.tool(*words, "input=near:again.txt"),
+        hdfs=lambda: staging.tool(*words, "input=cluster:inputs/again.txt"),
     )
     results.append(compared.summary())

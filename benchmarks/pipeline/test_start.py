@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Comparison, Tool
+from conftest import Comparison
 from presets import PRESET
+from stores import Server
+from tool import Tool
 
 from cloudmesh.sparknomad.model import RunRecord, RunState
 from cloudmesh.sparknomad.state import Store
@@ -50,9 +52,9 @@ def _fill(store: Store, count: int) -> None:
 
 @pytest.mark.nomad
 def test_submitting_a_detached_run(
-    tool: Tool, tmp_path: Path, results: list[dict[str, Any]]
+    lab: tuple[Tool, Server], tmp_path: Path, results: list[dict[str, Any]]
 ) -> None:
-    tool("sparknomad", "cluster", "deploy", "--quiet")
+    tool, _ = lab
     program = tmp_path / "nothing.py"
     program.write_text("")
     started: list[str] = []

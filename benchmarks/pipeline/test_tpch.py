@@ -6,15 +6,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tool
 from presets import PRESET
-from stores import near
+from stores import Server
+from tool import Tool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -66,25 +66,25 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def tpch(lab: tuple[Tool, Server], tmp_path_factory: pytest.TempPathFactory) -> Lab:
     tables = tmp_path_factory.mktemp("tables")
     program = Path(sysconfig.get_path("scripts"), "tpchgen-cli")
     words = [program, "parquet", "-s", PRESET.scale, f"--output-dir={tables}"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    with near(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("s3")) as (tool, _):
-        tool("sparknomad", "storage", "put", f"{tables}/", "near:tables/")
-        yield Lab(tool, tables)
+    tool, _ = lab
+    tool("sparknomad", "storage", "put", f"{tables}/", "near:tables/")
+    return Lab(tool, tables)
 
 
 @pytest.mark.parametrize("query", ["1", "3", "6", "9", "18"])
-def test_a_query(lab: Lab, query: str, compare: Callable[..., None]) -> None:
-    lab.ours(query)  # so that its tables are staged: what is measured is the work itself
-    assert_equal(lab.answer(query), expected(query, lab.tables))
+def test_a_query(tpch: Lab, query: str, compare: Callable[..., None]) -> None:
+    tpch.ours(query)  # so that its tables are staged: what is measured is the work itself
+    assert_equal(tpch.answer(query), expected(query, tpch.tables))
     compare(
         f"TPC-H query {query}, scale factor {PRESET.scale}",
         "local PySpark is the yardstick; small data is DuckDB's",
         PRESET.rounds,
-        ours=lambda: lab.ours(query),
-        pyspark=lambda: lab.local(query),
-        duckdb=lambda: lab.duckdb(query),
+        ours=lambda: tpch.ours(query),
+        pyspark=lambda: tpch.local(query),
+        duckdb=lambda: tpch.duckdb(query),
     )
