@@ -56,7 +56,7 @@ reference: ## Generate docs/reference, the JSON Schemas and the README's manual 
 	@$(RUN)/python scripts/make_reference.py
 
 .PHONY: benchmark
-benchmark: ## Measure all against the bare tools (PRESET=smoke|short|full); one JSON in benchmarks/results
+benchmark: ## Measure all against the bare tools (PRESET=smoke|short|medium|full); one JSON in benchmarks/results
 	@scripts/bootstrap test
 	@scripts/benchmark
 

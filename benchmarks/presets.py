@@ -1,4 +1,7 @@
-"""How much is measured: ``PRESET=smoke``, ``short`` (default) or ``full``; ``ROUNDS`` overrides."""
+"""How much is measured: ``PRESET=smoke``, ``short`` (default), ``medium`` or ``full``.
+
+``ROUNDS`` overrides the number of samples.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, replace
 __all__ = ["PRESET", "Preset"]
 
 MEGABYTE = 1_000_000
+QUERIES = ("1", "3", "6", "9", "18")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Preset:
         throttled_bytes: of the object behind the slow link.
         local_bytes: of the object in HDFS and staged.
         scale: TPC-H's scale factor.
+        queries: of TPC-H.
         steps: of chains of pipelines.
         hosts: of clusters on several hosts.
         runs: dispatched at once.
@@ -38,6 +43,7 @@ class Preset:
     throttled_bytes: int
     local_bytes: int
     scale: str
+    queries: tuple[str, ...]
     steps: tuple[int, ...]
     hosts: tuple[int, ...]
     runs: tuple[int, ...]
@@ -48,16 +54,20 @@ class Preset:
 _PRESETS = (
     Preset(
         "smoke", 1, 2_000_000, (2,), 16 * MEGABYTE, 5 * MEGABYTE, 5 * MEGABYTE, "0.01",
-        (2,), (1,), (2,), (10,), (MEGABYTE,),
+        ("6",), (2,), (1,), (2,), (10,), (MEGABYTE,),
     ),
     Preset(
-        "short", 3, 40_000_000, (2,), 512 * MEGABYTE, 100 * MEGABYTE, 200 * MEGABYTE, "0.1",
-        (1, 5, 10), (1, 2, 4), (5, 10, 20), (10, 100, 1000),
+        "short", 3, 20_000_000, (2,), 256 * MEGABYTE, 60 * MEGABYTE, 100 * MEGABYTE, "0.1",
+        ("6",), (1, 4), (1, 2), (4, 8), (10, 100), (10 * MEGABYTE, 100 * MEGABYTE),
+    ),
+    Preset(
+        "medium", 3, 40_000_000, (2,), 512 * MEGABYTE, 100 * MEGABYTE, 200 * MEGABYTE, "0.1",
+        QUERIES, (1, 5, 10), (1, 2, 4), (5, 10, 20), (10, 100, 1000),
         (10 * MEGABYTE, 100 * MEGABYTE, 500 * MEGABYTE),
     ),
     Preset(
         "full", 5, 250_000_000, (1, 2, 4), 2048 * MEGABYTE, 1500 * MEGABYTE, 1000 * MEGABYTE,
-        os.environ.get("SCALE", "1"), (1, 5, 10, 25, 50), (1, 2, 4, 8, 16), (10, 50, 200),
+        os.environ.get("SCALE", "1"), QUERIES, (1, 5, 10, 25, 50), (1, 2, 4, 8, 16), (10, 50, 200),
         (10, 100, 1000, 10_000),
         (10 * MEGABYTE, 100 * MEGABYTE, 1000 * MEGABYTE, 4000 * MEGABYTE),
     ),

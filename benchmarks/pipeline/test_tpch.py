@@ -76,7 +76,7 @@ def tpch(lab: tuple[Tool, Server], tmp_path_factory: pytest.TempPathFactory) -> 
     return Lab(tool, tables)
 
 
-@pytest.mark.parametrize("query", ["1", "3", "6", "9", "18"])
+@pytest.mark.parametrize("query", PRESET.queries)
 def test_a_query(tpch: Lab, query: str, compare: Callable[..., None]) -> None:
     tpch.ours(query)  # so that its tables are staged: what is measured is the work itself
     assert_equal(tpch.answer(query), expected(query, tpch.tables))

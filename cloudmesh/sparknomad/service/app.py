@@ -23,6 +23,7 @@ from cloudmesh.sparknomad.service import streams
 from cloudmesh.sparknomad.service.calls import Calls
 from cloudmesh.sparknomad.service.guard import Guard, Limits
 from cloudmesh.sparknomad.service.identity import require
+from cloudmesh.sparknomad.service.looks import Looks
 from cloudmesh.sparknomad.service.operations import Operations, problem_of
 from cloudmesh.sparknomad.service.store import ServiceStore, Token, new_id
 
@@ -67,6 +68,7 @@ class Service:
         self._declared = operations(self.contract)
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
+        self.looks = Looks()
         self.operations = Operations(self.store, self.do, self.log)
 
     @staticmethod
@@ -108,6 +110,18 @@ class Service:
             return self._stream(name, arguments)
         if name.startswith("operation_"):
             return self._told(name, self._own(name, arguments))
+        if self._declared[name].method == "get":
+            what = (name, json.dumps(arguments, sort_keys=True, default=str))
+            answer = self.looks.get(what, lambda: self.calls().call(name, arguments))
+            return self._told(name, answer)
+        try:
+            return self._changing(name, declared, token, arguments)
+        finally:
+            self.looks.clear()  # who asks next sees what has been changed
+
+    def _changing(
+        self, name: str, declared: Mapping[str, Any], token: Token, arguments: dict[str, Any]
+    ) -> Any:
         key = _header("Idempotency-Key")
         if not key:
             return self._fresh(name, declared, token, arguments, new_id())
@@ -210,7 +224,8 @@ class Service:
         calls = self.calls()
         calls.manager.job_status(arguments["run"])
         follow = bool(arguments.get("follow", True))
-        return streams.log_events(calls.manager, arguments["run"], follow=follow, after=after)
+        look = streams.RunLook(self.looks, calls.manager, arguments["run"])
+        return streams.log_events(look, follow=follow, after=after)
 
 
 def _place(name: str, declared: Mapping[str, Any], made: Any) -> str:

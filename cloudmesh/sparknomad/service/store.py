@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,6 +123,8 @@ class ServiceStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._guard = threading.Lock()
+        self._asking = threading.Lock()
+        self._asked: sqlite3.Connection | None = None
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
@@ -133,6 +136,16 @@ class ServiceStore:
         connection.row_factory = sqlite3.Row
         with contextlib.closing(connection):
             yield connection
+
+    def _kept(self) -> sqlite3.Connection:
+        """A connection that stays: every request asks whose its token is."""
+        if self._asked is None:
+            self._asked = sqlite3.connect(
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._asked.row_factory = sqlite3.Row
+            weakref.finalize(self, self._asked.close)
+        return self._asked
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -197,8 +210,9 @@ class ServiceStore:
     def find_token(self, secret: str) -> Token | None:
         """Whose secret this is; ``None`` if it is nobody's, or has ended."""
         wanted = _hash(secret)
-        with self._connection() as connection:
-            row = connection.execute("SELECT * FROM tokens WHERE hash = ?", (wanted,)).fetchone()
+        with self._asking:
+            sql = "SELECT * FROM tokens WHERE hash = ?"
+            row = self._kept().execute(sql, (wanted,)).fetchone()
         if row is None or not hmac.compare_digest(row["hash"], wanted):
             return None
         token = _token(row)

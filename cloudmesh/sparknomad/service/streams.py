@@ -9,18 +9,20 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cloudmesh.sparknomad.errors import SparknomadError
-from cloudmesh.sparknomad.model import LogChunk, LogStream
+from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState
 
 if TYPE_CHECKING:
     from starlette.responses import StreamingResponse
 
     from cloudmesh.sparknomad.manager import Sparknomad
+    from cloudmesh.sparknomad.service.looks import Looks
     from cloudmesh.sparknomad.service.store import ServiceStore
 
-__all__ = ["RunOutput", "log_events", "operation_events"]
+__all__ = ["RunLook", "RunOutput", "log_events", "operation_events"]
 
 _POLL_SECONDS = 0.5
 _ALIVE_SECONDS = 15.0
+_SHARED_BYTES = 1024 * 1024
 
 
 def _event(name: str, data: object, number: str = "") -> bytes:
@@ -108,12 +110,46 @@ class RunOutput:
         return f"{told[0]}.{told[1]}"
 
 
-def log_events(manager: Sparknomad, run: str, *, follow: bool, after: str) -> StreamingResponse:
+class RunLook:
+    """Looks at a run's state and output, together with others who follow the same run.
+
+    Args:
+        looks: shares what was seen.
+        manager: of this request alone.
+        run: the run's id.
+    """
+
+    def __init__(self, looks: Looks, manager: Sparknomad, run: str) -> None:
+        self._looks = looks
+        self._manager = manager
+        self._run = run
+
+    def __call__(self) -> tuple[RunState, Iterable[LogChunk]]:
+        """The state, and all output that there was then.
+
+        Raises:
+            SparknomadError: if the cluster is away.
+        """
+        state, shared = self._looks.get(("output", self._run), self._look)
+        return state, shared if shared is not None else self._manager.job_logs(self._run)
+
+    def _look(self) -> tuple[RunState, list[LogChunk] | None]:
+        """The output is shared only while it is small: it is kept for a moment."""
+        state = self._manager.job_status(self._run).state  # before its output, which so is whole
+        found, size = [], 0
+        for chunk in self._manager.job_logs(self._run):
+            found.append(chunk)
+            size += len(chunk.data)
+            if size > _SHARED_BYTES:
+                return state, None
+        return state, found
+
+
+def log_events(look: RunLook, *, follow: bool, after: str) -> StreamingResponse:
     """A run's output.
 
     Args:
-        manager: of this request alone.
-        run: its id.
+        look: at the run.
         follow: until it has ended.
         after: what was sent before: the bytes of both streams, as ``OUT.ERR``, or empty.
     """
@@ -121,8 +157,8 @@ def log_events(manager: Sparknomad, run: str, *, follow: bool, after: str) -> St
 
     def read() -> tuple[list[bytes], bool]:
         try:
-            state = manager.job_status(run).state  # before its output, which so is whole
-            found = output.events(manager.job_logs(run))
+            state, chunks = look()
+            found = output.events(chunks)
         except SparknomadError as error:  # the cluster may be away for a while
             return [_event("problem", {"code": error.code, "detail": error.message})], True
         last = state.is_terminal or not follow
