@@ -1,6 +1,6 @@
 """How much is measured: ``PRESET=smoke``, ``short`` (default), ``medium`` or ``full``.
 
-``ROUNDS`` overrides the number of samples.
+``ROUNDS`` overrides the number of samples, ``HOSTS=4,16`` the clusters on hosts.
 """
 
 from __future__ import annotations
@@ -79,8 +79,12 @@ def _chosen() -> Preset:
     known = {each.name: each for each in _PRESETS}
     if name not in known:
         raise SystemExit(f"PRESET={name}: must be one of {', '.join(known)}.")
-    rounds = os.environ.get("ROUNDS")
-    return replace(known[name], rounds=int(rounds)) if rounds else known[name]
+    chosen = known[name]
+    if os.environ.get("ROUNDS"):
+        chosen = replace(chosen, rounds=int(os.environ["ROUNDS"]))
+    if os.environ.get("HOSTS"):
+        chosen = replace(chosen, hosts=tuple(map(int, os.environ["HOSTS"].split(","))))
+    return chosen
 
 
 PRESET = _chosen()

@@ -91,14 +91,28 @@ class Service:
         """What connexion calls for an operation of the contract."""
         declared = self._declared[name].declared
 
-        def handle(**given: Any) -> Any:
+        def answer(token: Token, arguments: dict[str, Any]) -> Any:
+            try:
+                return self._answer(name, declared, token, arguments)
+            except SparknomadError as error:
+                return _refusal(error)
+
+        async def handle(**given: Any) -> Any:
+            """What was just seen is told at once; all else may take long, so a thread does it."""
+            from anyio import to_thread
+
             token: Token = given.pop("token_info")["token"]
             given.pop("user", None)
             try:
                 require(token, declared["x-role"], name)
-                return self._answer(name, declared, token, _arguments(name, given))
+                arguments = _arguments(name, given)
             except SparknomadError as error:
                 return _refusal(error)
+            if self._declared[name].method == "get":
+                seen = self.looks.peek(_what(name, arguments))
+                if seen:
+                    return self._told(name, seen[0])
+            return await to_thread.run_sync(answer, token, arguments)
 
         handle.__name__ = name
         return handle
@@ -111,7 +125,7 @@ class Service:
         if name.startswith("operation_"):
             return self._told(name, self._own(name, arguments))
         if self._declared[name].method == "get":
-            what = (name, json.dumps(arguments, sort_keys=True, default=str))
+            what = _what(name, arguments)
             answer = self.looks.get(what, lambda: self.calls().call(name, arguments))
             return self._told(name, answer)
         try:
@@ -221,11 +235,15 @@ class Service:
         if name == "operation_events":
             operation = self.store.operation(arguments["operation"])
             return streams.operation_events(self.store, operation.operation, int(after or 0))
-        calls = self.calls()
-        calls.manager.job_status(arguments["run"])
         follow = bool(arguments.get("follow", True))
-        look = streams.RunLook(self.looks, calls.manager, arguments["run"])
+        look = streams.RunLook(self.looks, lambda: self.calls().manager, arguments["run"])
+        look()  # a run that is not there is told as such, and not by an event
         return streams.log_events(look, follow=follow, after=after)
+
+
+def _what(name: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Equal for requests that are answered alike."""
+    return name, json.dumps(arguments, sort_keys=True, default=str)
 
 
 def _place(name: str, declared: Mapping[str, Any], made: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import functools
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
@@ -115,14 +116,18 @@ class RunLook:
 
     Args:
         looks: shares what was seen.
-        manager: of this request alone.
+        make_manager: one for this stream alone; not called while others look.
         run: the run's id.
     """
 
-    def __init__(self, looks: Looks, manager: Sparknomad, run: str) -> None:
+    def __init__(self, looks: Looks, make_manager: Callable[[], Sparknomad], run: str) -> None:
         self._looks = looks
-        self._manager = manager
+        self._make_manager = make_manager
         self._run = run
+
+    @functools.cached_property
+    def _manager(self) -> Sparknomad:
+        return self._make_manager()
 
     def __call__(self) -> tuple[RunState, Iterable[LogChunk]]:
         """The state, and all output that there was then.
