@@ -42,7 +42,7 @@ def draw(asked: Asked, path: Path) -> None:
             axes.plot(each["ratio"], place, "o", color="tab:blue")
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_yticks(range(len(data)), [each["name"] for each in reversed(data)])
-        axes.set_xlabel("seconds of ours / seconds of the other; bar: 95% bootstrap interval")
+        axes.set_xlabel("ratio of seconds, ours to the other; bar: 95% interval")
     else:
         for each in data:
             works, seconds = zip(*each["points"], strict=True)
@@ -132,9 +132,10 @@ def render(target: Path) -> list[str]:
     target.mkdir(parents=True, exist_ok=True)
     page = target / "report.html"
     subprocess.run(
-        [pypandoc.get_pandoc_path(), str(REPORT), "--citeproc", "--standalone", "--toc",
-         "--number-sections", "--embed-resources", "--fail-if-warnings", "--metadata=lang:en",
-         f"--css={ROOT / 'docs' / 'report.css'}", "--mathml", f"--output={page}"],
+        [pypandoc.get_pandoc_path(), str(REPORT), "--from=markdown-smart", "--citeproc",
+         "--standalone", "--toc", "--number-sections", "--embed-resources", "--mathml",
+         "--fail-if-warnings", "--metadata=lang:en", f"--css={ROOT / 'docs' / 'report.css'}",
+         f"--output={page}"],
         check=True,
         cwd=ROOT,
     )  # fmt: skip
