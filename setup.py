@@ -53,6 +53,7 @@ TEST = [
     "pytest>=8.3",
     "pytest-benchmark>=5.1",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.12",
     *DOCS,
     "schemathesis>=4.32",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ def test_every_benchmark_can_be_collected() -> None:
         [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider",
          "--override-ini=pythonpath=benchmarks", "benchmarks"],
         cwd=ROOT,
+        # Else it takes itself for a worker of the tests' own run.
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
         check=False,
