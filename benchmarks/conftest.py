@@ -167,7 +167,7 @@ def growth(results: list[dict[str, Any]]) -> Callable[..., None]:
     It takes the name, the unit of the work, and pairs of work and seconds.
     """
 
-    def keep(name: str, unit: str, points: list[tuple[float, float]], **more: Any) -> None:
+    def keep(name: str, unit: str, points: list[tuple[float, float]]) -> None:
         slope = exponent(points)
         results.append(
             {
@@ -175,7 +175,6 @@ def growth(results: list[dict[str, Any]]) -> Callable[..., None]:
                 "unit": unit,
                 "points": [[work, round(seconds, 3)] for work, seconds in points],
                 "exponent": None if slope is None else round(slope, 3),
-                **more,
             }
         )
 

@@ -15,6 +15,7 @@ from cloudmesh.sparknomad.cluster.definition import (
     hash_file,
     run_document,
 )
+from cloudmesh.sparknomad.cluster.nomad import uploads
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specfile import build_spec
@@ -163,3 +164,13 @@ def test_a_run_document_is_json() -> None:
     assert json.loads(json.dumps(document)) == document
     assert document["arguments"] == ["a", "é"]
     assert (document["timeout"], document["queue_timeout"]) == (5.0, 9.0)
+
+
+def test_a_schedule_takes_only_what_nomad_takes_whole(tmp_path: Path) -> None:
+    job = build_spec(JobSpec, {"job": "j", "program": "p.py"})
+    nowhere: Any = None  # a run that is refused brings nothing to HDFS
+    small, large = (Submission("r", job, ("x" * size,), None) for size in (10, 20_000))
+    assert b'"arguments": ["xxx' in uploads.payload(nowhere, tmp_path, small, whole=True)
+    with pytest.raises(InputError, match="too large for a schedule"):
+        uploads.payload(nowhere, tmp_path, large, whole=True)
+    assert not list(tmp_path.iterdir())

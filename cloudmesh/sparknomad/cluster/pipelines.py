@@ -141,9 +141,7 @@ class RunsPipelines(ABC):
             UnreachableError: if the cluster does not answer.
         """
         self._exists(spec.cluster)
-        for step in pipeline.steps:
-            for submission in step.submissions:
-                self._check_fit(spec, submission)
+        self._check_steps(spec, pipeline)
         self._pipeline_submit(spec, pipeline)
 
     def pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
@@ -186,9 +184,7 @@ class RunsPipelines(ABC):
         """
         self.require_schedules()
         self._exists(spec.cluster)
-        for step in schedule.pipeline.steps:
-            for submission in step.submissions:
-                self._check_fit(spec, submission)
+        self._check_steps(spec, schedule.pipeline)
         self._pipeline_schedule(spec, schedule)
 
     def pipeline_launches(self, cluster: str, schedule: str) -> list[int]:
@@ -200,6 +196,11 @@ class RunsPipelines(ABC):
         """End a schedule with what it keeps in the cluster; what it has launched goes on."""
         self._exists(cluster)
         self._pipeline_unschedule(cluster, schedule)
+
+    def _check_steps(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
+        for step in pipeline.steps:
+            for submission in step.submissions:
+                self._check_fit(spec, submission)
 
     # hooks
 

@@ -25,9 +25,7 @@ def check_schedule(crontab: str, time_zone: str, overlap: str) -> None:
         raise InputError(f"overlap: {overlap!r}: must be one of {', '.join(OVERLAPS)}.")
     try:
         ZoneInfo(time_zone)
-    except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
-        raise _no_zone(time_zone, available_timezones()) from error
-    except KeyError as error:
+    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise _no_zone(time_zone, available_timezones()) from error
     if next_launch(crontab, time_zone, datetime.now(UTC).timestamp()) is None:
         raise InputError(f"schedule: {crontab!r}: there is no such time.")

@@ -11,9 +11,7 @@ from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
 from cloudmesh.sparknomad.errors import ConflictError, NotFoundError, UnreachableError
 from cloudmesh.sparknomad.incluster.pipeline import StepState
 from cloudmesh.sparknomad.incluster.pipeline_launch import launch_id, renewing
-from cloudmesh.sparknomad.job.jobs import new_run_id
 from cloudmesh.sparknomad.model import RunState
-from cloudmesh.sparknomad.pipeline.graph import bind_pipeline
 from cloudmesh.sparknomad.pipeline.schedules import OVERLAPS, check_schedule, next_launch
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord
 from cloudmesh.sparknomad.state_schedules import ScheduleRecord, ScheduleStore
@@ -67,15 +65,7 @@ class ScheduleVerbs(PipelineVerbs):
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
         provider.require_schedules()
-        pattern = PipelineRecord(
-            run or new_run_id(spec.pipeline),
-            spec.pipeline,
-            target.cluster,
-            RunState.PENDING,
-            time.time(),
-            bind_pipeline(spec, values),
-            site=site or "",
-        )
+        pattern = self._new_record(spec, values, target.cluster, site, run)
         laid = self._lay_out(spec, pattern, values, {})
         made = ScheduleRecord(
             pattern.run,
@@ -127,7 +117,7 @@ class ScheduleVerbs(PipelineVerbs):
     def pipeline_runs(
         self, *, pipeline: str | None = None, limit: int | None = None
     ) -> list[PipelineRecord]:
-        """Runs of pipelines, those of schedules among them; see `PipelineVerbs.pipeline_runs`."""
+        """Runs of pipelines, the newest first; those that schedules have launched are found too."""
         self._note_launches()
         return super().pipeline_runs(pipeline=pipeline, limit=limit)
 

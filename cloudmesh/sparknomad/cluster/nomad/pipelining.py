@@ -130,7 +130,7 @@ class Pipelining(Recorded):
         hdfs = Access(nomad, submission.site).hdfs()
         uploads.bring(hdfs, definition, submission)
         own = definition if shared else None
-        payload = uploads.payload(hdfs, self._directory(name), submission, own)
+        payload = uploads.payload(hdfs, self._directory(name), submission, own, whole=lasting)
         parent = shared or self._ensure_job(nomad, cluster, definition, submission.site)
         meta = run_meta(submission)
         if submission.storage.secrets:
@@ -159,7 +159,8 @@ class Pipelining(Recorded):
             for job in nomad.jobs("pipeline")
             if job.get("ParentID") and (job.get("Meta") or {}).get("pipeline") == run
         ]
-        found += [
+        # One that was resumed is dispatched, and its launch has ended.
+        found = found or [
             job
             for job in nomad.jobs(SCHEDULE)
             if job.get("ParentID") and run_of_launch(job["ID"]) == run

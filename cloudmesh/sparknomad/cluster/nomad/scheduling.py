@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from cloudmesh.sparknomad.cluster.nomad.plans import scheduled_job
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, PIPELINE_RULES
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
-from cloudmesh.sparknomad.errors import ConflictError, InputError, UnreachableError
+from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
 from cloudmesh.sparknomad.incluster.pipeline import Plan
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.specs import ClusterSpec
@@ -35,8 +34,6 @@ class Scheduling(Pipelining):
         cluster = self._own(spec.cluster, "run pipelines by a schedule")
         nomad = self._runs_nomad(spec.cluster)
         name = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
-        hdfs = Access(nomad, schedule.pipeline.site).hdfs()
-        _refuse_large(_read_plan(hdfs.read(f"{PLANS}/{name}")))
         job = scheduled_job(cluster, cluster.spark, schedule, name)
         own = SCHEDULE + schedule.pipeline.run
         nomad.put_policy(PIPELINE_POLICY + own, PIPELINE_RULES, own)
@@ -78,7 +75,7 @@ class Scheduling(Pipelining):
         try:
             content = hdfs.read(f"{PLANS}/{name}")
             if content is not None:
-                plan = _read_plan(content)
+                plan = Plan.read(json.loads(content))
                 for each in _credentials(plan):
                     nomad.delete_variable(each)
                 if plan.secret:
@@ -91,10 +88,6 @@ class Scheduling(Pipelining):
             ) from error
 
 
-def _read_plan(content: bytes | None) -> Plan:
-    return Plan.read(json.loads(content or b"{}"))
-
-
 def _credentials(plan: Plan) -> set[str]:
     """The Variables with the credentials of a plan's runs."""
     found = {
@@ -103,15 +96,3 @@ def _credentials(plan: Plan) -> set[str]:
         for attempt in step.attempts
     }
     return found - {""}
-
-
-def _refuse_large(plan: Plan) -> None:
-    """Refuse arguments that lie apart in HDFS, where no launch puts its own ids in them."""
-    for step in plan.steps:
-        for attempt in step.attempts:
-            if "arguments_sha256" in json.loads(base64.b64decode(attempt.send["payload"])):
-                raise InputError(
-                    f"step {step.name}: its parameters are too large for a schedule: Nomad takes "
-                    "16 KiB of a run.",
-                    hint="Put what is large into a file, and give its URL.",
-                )

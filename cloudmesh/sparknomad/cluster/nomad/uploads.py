@@ -38,7 +38,12 @@ def bring(hdfs: WebHdfs, definition: Definition, submission: Submission) -> None
 
 
 def payload(
-    hdfs: WebHdfs, directory: Path, submission: Submission, definition: Definition | None = None
+    hdfs: WebHdfs,
+    directory: Path,
+    submission: Submission,
+    definition: Definition | None = None,
+    *,
+    whole: bool = False,
 ) -> bytes:
     """The run's document; large arguments go through HDFS, for Nomad takes 16 KiB.
 
@@ -47,6 +52,7 @@ def payload(
         directory: for a file of large arguments, while it is uploaded.
         submission: the run.
         definition: of its job, where Nomad's job does not have it.
+        whole: whether nothing of it may lie apart: no launch of a schedule puts its ids in there.
 
     Raises:
         WebHdfsError: if HDFS does not take the arguments.
@@ -55,14 +61,20 @@ def payload(
     document = run_document(submission, time.time())
     if definition:
         document["definition"] = definition.document
-    whole = json.dumps(document).encode()
-    if len(whole) <= _PAYLOAD_LIMIT:
-        return whole
-    text = json.dumps(document.pop("arguments")).encode()
-    digest = hashlib.sha256(text).hexdigest()
+    text = json.dumps(document)
+    if len(text.encode()) <= _PAYLOAD_LIMIT:
+        return text.encode()
+    if whole:
+        raise InputError(
+            f"job {submission.job.job}: its parameters are too large for a schedule: Nomad takes "
+            "16 KiB of a run.",
+            hint="Put what is large into a file, and give its URL.",
+        )
+    arguments = json.dumps(document.pop("arguments")).encode()
+    digest = hashlib.sha256(arguments).hexdigest()
     file = directory / f".arguments-{submission.run}"
     try:
-        file.write_bytes(text)
+        file.write_bytes(arguments)
         _upload(hdfs, file, f"{_ARTIFACTS}/{digest}")
     finally:
         file.unlink(missing_ok=True)
