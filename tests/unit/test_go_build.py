@@ -28,6 +28,8 @@ api => github.com/hashicorp/nomad/api v0.0.0-20250930071859-eaa0fe0e27af
 FAKE = """\
 import json, os, pathlib, subprocess, sys, time
 base, words = pathlib.Path({base!r}), sys.argv[1:]
+mode = pathlib.Path(os.environ["XDG_CONFIG_HOME"], "go", "telemetry", "mode").read_text()
+assert mode == "off\\n", mode
 if words == ["version"]:
     print("go version go{version} linux/amd64")
     sys.exit()

@@ -125,10 +125,18 @@ def _environment(work: Path, cache: Path) -> dict[str, str]:
 
 
 def _own_configuration(directory: Path) -> dict[str, str]:
-    """Variables that keep Go's telemetry out of the user's directory, but read their settings."""
+    """Variables that switch Go's telemetry off and keep it from the user's directory.
+
+    The user's own settings of Go are still read. Telemetry is set by a file only
+    (https://go.dev/doc/telemetry); left on, it writes after `go` itself has ended.
+    """
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     settings = os.environ.get("GOENV") or f"{home}/go/env"
-    return {"GOENV": settings, "XDG_CONFIG_HOME": str(directory / "configuration")}
+    configuration = directory / "configuration"
+    mode = configuration / "go" / "telemetry" / "mode"
+    mode.parent.mkdir(parents=True, exist_ok=True)
+    mode.write_text("off\n", "utf-8")
+    return {"GOENV": settings, "XDG_CONFIG_HOME": str(configuration)}
 
 
 def _require_compiler() -> None:
