@@ -19,7 +19,7 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.configuration import host_configuration
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
-from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
+from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import placing, script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute.inventory import expand
 from cloudmesh.sparknomad.errors import SpecError
@@ -27,8 +27,8 @@ from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ClusterSpec
 
 SCRIPTS = (
-    *("agent", "check", "claim", "facts", "fetch", "firewall", "keeper", "nomad", "remove"),
-    *("start", "stop", "unpack"),
+    *("agent", "check", "claim", "facts", "fetch", "firewall", "keeper", "nomad", "place"),
+    *("remove", "start", "stop", "unpack"),
 )
 
 
@@ -188,6 +188,25 @@ def test_values_of_scripts_are_quoted() -> None:
         check=True,
     )
     assert told.stdout == "a'b $(id) `id`"
+
+
+@given(st.lists(st.binary(max_size=300), max_size=3))
+def test_files_are_placed_as_they_are_for_their_owner_alone(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
+) -> None:
+    place = tmp_path_factory.mktemp("placed")
+    named = {f"{place}/{number}/f": content for number, content in enumerate(contents)}
+    named[f"{place}/it's $(id) é"] = b"\nEND\n\0"
+    subprocess.run(["sh", "-s"], input=placing(named), text=True, check=True, umask=0o022)
+    assert {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()} == named
+    assert {path.stat().st_mode & 0o077 for path in place.rglob("*")} == {0}
+
+
+def test_a_file_that_cant_be_placed_ends_the_script(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = placing({f"{tmp_path}/file/below": b"x"}) + "echo went on\n"
+    done = subprocess.run(["sh", "-s"], input=words, text=True, capture_output=True, check=False)
+    assert done.returncode and not done.stdout and "file" in done.stderr
 
 
 def test_certificates_are_of_one_authority_and_made_once(tmp_path: Path) -> None:

@@ -116,16 +116,6 @@ class Shell:
             raise HostError(f"{self.host.name}: {name or 'a command'} failed: {reason}")
         return out
 
-    async def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a small file atomically; it is never readable by others than `mode` says."""
-        part = f"{path}.part"
-        script = (
-            f"umask 077; mkdir -p {shlex.quote(str(Path(path).parent))} && "
-            f"cat > {shlex.quote(part)} && chmod {mode:o} {shlex.quote(part)} && "
-            f"mv -f {shlex.quote(part)} {shlex.quote(path)}"
-        )
-        await self.run(script, stdin=content or b"\n", name=f"writing {path}")
-
     async def upload(self, source: Path, path: str, tell: Callable[[int], None]) -> None:
         """Send a large file; `tell` is told of each block's bytes."""
         import asyncssh

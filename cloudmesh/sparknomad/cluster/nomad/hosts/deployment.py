@@ -21,7 +21,7 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import (
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached
-from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
+from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import placing, script, text
 from cloudmesh.sparknomad.cluster.nomad.hosts.spreading import Goods, spread, wanted
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute.ssh import Shell
@@ -299,9 +299,7 @@ class Deployment:
 
         async def start(shell: Shell) -> str:
             contents = files[shell.host.name]
-            for path, content in contents.items():
-                await shell.write(path, content)
-            started = script(
+            started = placing(contents) + script(
                 "start",
                 directory=str(self._place.parent),
                 cluster=self._place.name,

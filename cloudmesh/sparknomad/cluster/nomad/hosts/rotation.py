@@ -28,7 +28,7 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import AGENT_PORTS
 from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import host_files, mark_of
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached
-from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
+from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import placing, script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster, new_gossip_key
 from cloudmesh.sparknomad.compute.ssh import Shell
 from cloudmesh.sparknomad.errors import ClusterError
@@ -251,8 +251,7 @@ class Rotation:
         check: Check | None,
         deadline: Deadline,
     ) -> None:
-        for path, content in files.items():
-            await shell.write(path, content)
+        await shell.run(placing(files), name="writing its agent's files")
         place = PurePosixPath(cluster.directory)
         values = {"directory": str(place.parent), "cluster": place.name}
         told = await shell.run(script("running", **values), name="looking at its Nomad")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
+from collections.abc import Mapping
 from importlib.resources import files
 
-__all__ = ["script", "text"]
+__all__ = ["placing", "script", "text"]
 
 
 def text(name: str) -> str:
@@ -18,3 +20,19 @@ def script(name: str, **values: str) -> str:
     """A script with the values that it reads, none of which is secret."""
     assigned = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
     return assigned + text(name)
+
+
+def placing(files: Mapping[str, bytes]) -> str:
+    """A script that writes small files for root alone, each atomically.
+
+    One script, because each command costs the host a process and a session. It is to be given by
+    standard input: what it contains may be secret, and a list of processes shows arguments.
+
+    Args:
+        files: contents by their paths.
+    """
+    parts = [text("place")]
+    for path, content in files.items():
+        told = base64.encodebytes(content).decode("ascii")
+        parts.append(f"place {shlex.quote(path)} <<'END'\n{told}END\n")
+    return "".join(parts)
