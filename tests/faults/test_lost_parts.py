@@ -185,9 +185,18 @@ def test_a_cluster_with_a_dead_agent_is_destroyed_without_a_trace(
         directory = command.home / ".cloudmesh/sparknomad/clusters/default"
         record = json.loads((directory / "cluster.json").read_text())
         allocations = [path.name for path in (directory / "nomad/alloc").iterdir()]
+        helpers = [Path(path) for path in _sockets(Path(record["sockets"]))]
+        assert helpers, "its helpers make their sockets elsewhere"
         os.kill(record["pid"], signal.SIGKILL)
         command.ok("cluster", "destroy", "--force")
         assert not directory.exists()
+        assert not Path(record["sockets"]).exists()
         assert str(directory) not in Path("/proc/self/mounts").read_text()
         for allocation in allocations:
             assert not list(Path("/sys/fs/cgroup").glob(f"*/nomad/{allocation}*"))
+
+
+def _sockets(directory: Path) -> list[str]:
+    """The sockets below a directory that somebody listens at."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [path for line in lines if (path := line.split()[-1]).startswith(f"{directory}/")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,11 +127,13 @@ def _start(
     say("starting the Nomad agent")
     Path(cluster.data).mkdir(parents=True, exist_ok=True)
     _forget_after_reboot(Path(cluster.data))
+    cluster = _with_sockets(cluster, directory)
     log = directory / "agent.log"
     process = spawn_detached(
         [cluster.binary, "agent", f"-config={directory / 'agent.json'}"],
         log=log,
-        environment=_ENVIRONMENT,
+        # The name is that of HashiCorp's go-plugin.
+        environment={**_ENVIRONMENT, "PLUGIN_UNIX_SOCKET_DIR": cluster.sockets},
         directory=directory,
     )
     cluster = cluster.changed(pid=process.pid, created=process.created).write(directory)
@@ -147,6 +151,20 @@ def _start(
     what = f"Nomad's client with the {cluster.driver} driver"
     wait_until(lambda: _ready(nomad, cluster.driver), what, deadline, interval=0.05)
     nomad.snapshot()
+    return cluster
+
+
+def _with_sockets(cluster: NomadCluster, directory: Path) -> NomadCluster:
+    """Let the agent's helpers make their sockets where they are found when one was killed.
+
+    Nomad's own default is the directory for temporary files itself. A socket's path has at most
+    107 bytes (unix(7)), so it can't lie below every data directory.
+    """
+    if not cluster.sockets:
+        place = Path(tempfile.gettempdir()) / f"sparknomad-{secrets.token_hex(8)}"
+        # Remembered first: whoever is killed after it has been made leaves its name.
+        cluster = cluster.changed(sockets=str(place)).write(directory)
+    Path(cluster.sockets).mkdir(mode=0o700, exist_ok=True)
     return cluster
 
 

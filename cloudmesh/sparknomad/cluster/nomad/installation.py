@@ -70,6 +70,9 @@ class Installation(ABC):
             What is known of the cluster then, also written down.
         """
 
+    #: Whether `remove` ends also the tasks that Nomad still runs.
+    ends_tasks = False
+
     @abstractmethod
     def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
         """Give Nomad what only this kind of installation's jobs need."""
@@ -138,6 +141,8 @@ def token_problem(client: Nomad) -> str:
 
 class ThisMachine(Installation):
     """One agent, server and client, on this machine's loopback."""
+
+    ends_tasks = True
 
     def plan(self, spec: ClusterSpec, cluster: NomadCluster) -> list[PlanStep]:
         """What `ensure` would do; touches nothing."""
@@ -217,6 +222,7 @@ class ThisMachine(Installation):
             data,
             sorted({*known, *allocation_ids(data)}),
             docker=bool(cluster and cluster.driver == "docker"),
+            sockets=Path(cluster.sockets) if cluster and cluster.sockets else None,
         )
 
     def remove(self, cluster: NomadCluster | None, deadline: Deadline) -> None:
@@ -228,9 +234,7 @@ class ThisMachine(Installation):
             self.context.say("stopping the Nomad agent")
             agent.stop_agent(cluster)
         self.context.say("removing what is left of it")
-        sweep = self._sweep(cluster)
-        sweep.run()
-        if not sweep.leftovers():
+        if self._sweep(cluster).run():
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def leftovers(self, cluster: NomadCluster | None) -> Sequence[str]:

@@ -24,6 +24,7 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     SCALER,
     cluster_jobs,
     run_job,
+    service_jobs,
 )
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
@@ -226,21 +227,27 @@ class NomadProvider(Sharing):
         self._installation(name, cluster).remove(cluster, deadline)
 
     def _stop_jobs(self, name: str, cluster: NomadCluster, deadline: Deadline) -> None:
-        """Stop all jobs in an orderly way; a dead agent's tasks are swept instead."""
+        """Stop all jobs in an orderly way; a dead agent's tasks are swept instead.
+
+        So are the cluster's own services where the sweep ends them: what an orderly end would
+        write is removed at once.
+        """
         installation = self._installation(name, cluster)
         nomad = installation.client(cluster).within("*")
         try:
             if installation.problem(cluster, nomad):
                 return
             self.context.say("stopping runs and jobs")
+            swept = _own_jobs(cluster) if installation.ends_tasks else frozenset()
             for job in nomad.jobs():
-                if not job.get("ParameterizedJob"):
+                if not job.get("ParameterizedJob") and job["ID"] not in swept:
                     nomad.within(job.get("Namespace") or "default").stop(job["ID"])
 
             def ended() -> bool:
                 return all(
                     each["ClientStatus"] in ("complete", "failed", "lost")
                     for each in nomad.all_allocations()
+                    if each["JobID"] not in swept
                 )
 
             orderly = Deadline(min(45.0, max(5.0, deadline.left - 15)))
@@ -358,3 +365,10 @@ class NomadProvider(Sharing):
             if run and job.get("ParentID"):
                 found.append(run_status(nomad, run, job["ID"]))
         return found
+
+
+def _own_jobs(cluster: NomadCluster) -> frozenset[str]:
+    """The ids of the jobs that make the cluster one of Spark."""
+    return frozenset(
+        {SCALER, *(job for part in cluster.parts for job in service_jobs(cluster, part))}
+    )

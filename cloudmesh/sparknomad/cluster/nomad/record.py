@@ -147,6 +147,7 @@ class NomadCluster:
         firewall: whether its hosts let only each other reach Spark and HDFS.
         role: of the token, if it is none of management: ``operator``, ``submitter`` or ``reader``.
         namespace: of Nomad, in which runs are sent from here.
+        sockets: the directory of the sockets by which this machine's agent reaches its helpers.
     """
 
     data: str
@@ -176,6 +177,7 @@ class NomadCluster:
     namespace: str = "default"
     most: int = 0
     idle: float = 0.0
+    sockets: str = ""
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:

@@ -11,13 +11,15 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cloudmesh.sparknomad.processes import ProcessRef
 
 __all__ = ["Sweep", "allocation_ids"]
 
+_T = TypeVar("_T")
 _ROUNDS = 100
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -38,39 +40,39 @@ class Sweep:
         data: its agent's data directory.
         allocations: the ids of its allocations.
         docker: whether its tasks are containers.
+        sockets: the directory of the sockets of its agent's helpers, or ``None``.
     """
 
-    def __init__(self, data: Path, allocations: Sequence[str], *, docker: bool) -> None:
+    def __init__(
+        self,
+        data: Path,
+        allocations: Sequence[str],
+        *,
+        docker: bool,
+        sockets: Path | None = None,
+    ) -> None:
         self.data = data
+        self.sockets = sockets
         self.allocations = frozenset(allocations)
         self.docker = docker
 
-    def run(self) -> None:
-        """End and remove all traces; what can't be removed is told by `leftovers`."""
+    def run(self) -> bool:
+        """End and remove all traces; what can't be removed is told by `leftovers`.
+
+        Returns:
+            Whether nothing was seen any more at the end.
+        """
         self._remove_containers()
-        for _ in range(_ROUNDS):
-            found = self.processes()
-            if not found:
-                break
-            for process in found:
-                _kill(process)
-            time.sleep(0.05)
-        for _ in range(_ROUNDS):
-            mounts = self.mounts()
-            if not mounts:
-                break
-            command = ["umount", "-l", *sorted(mounts, key=len, reverse=True)]
-            subprocess.run(command, capture_output=True, check=False)
-        for _ in range(_ROUNDS):
-            groups = self.control_groups()
-            if not groups:
-                break
-            for group in groups:
-                _remove_group(group)
-            time.sleep(0.02)
+        clean = [
+            _until_none(self.processes, _kill_all, pause=0.02),
+            _until_none(self.mounts, _unmount, pause=0),
+            _until_none(self.control_groups, _remove_groups, pause=0.02),
+        ]
+        if self.sockets:
+            shutil.rmtree(self.sockets, ignore_errors=True)
         # Chroot trees of tasks have tens of thousands of links: this takes half of rmtree's time.
         subprocess.run(["rm", "-rf", "--", str(self.data)], capture_output=True, check=False)
-        shutil.rmtree(self.data, ignore_errors=True)
+        return all(clean) and not self.data.exists() and not self.containers()
 
     def leftovers(self) -> list[str]:
         """What is still there, each for a person."""
@@ -78,7 +80,8 @@ class Sweep:
         left += [f"container {container}" for container in self.containers()]
         left += [f"mount {mount}" for mount in self.mounts()]
         left += [f"control group {group}" for group in self.control_groups()]
-        return left + ([f"directory {self.data}"] if self.data.exists() else [])
+        places = (self.data, self.sockets)
+        return left + [f"directory {place}" for place in places if place and place.exists()]
 
     # containers
 
@@ -106,12 +109,12 @@ class Sweep:
         import psutil
 
         found = []
-        for process in psutil.process_iter():
-            if process.pid in (1, os.getpid()):
+        for pid in psutil.pids():
+            if pid in (1, os.getpid()):
                 continue
             with contextlib.suppress(psutil.Error, OSError):
-                if self._is_ours(process.pid):
-                    found.append(ProcessRef(process.pid, process.create_time()))
+                if self._is_ours(pid):
+                    found.append(ProcessRef(pid, psutil.Process(pid).create_time()))
         return [process for process in found if process.alive]
 
     def _is_ours(self, pid: int) -> bool:
@@ -154,6 +157,29 @@ class Sweep:
         return found
 
 
+def _until_none(
+    find: Callable[[], Sequence[_T]], end: Callable[[Sequence[_T]], None], *, pause: float
+) -> bool:
+    """Look and end what is found, again and again; whether nothing is found any more."""
+    for _ in range(_ROUNDS):
+        found = find()
+        if not found:
+            return True
+        end(found)
+        time.sleep(pause)
+    return not find()
+
+
+def _kill_all(processes: Sequence[ProcessRef]) -> None:
+    for process in processes:
+        _kill(process)
+
+
+def _unmount(mounts: Sequence[str]) -> None:
+    command = ["umount", "-l", *sorted(mounts, key=len, reverse=True)]
+    subprocess.run(command, capture_output=True, check=False)
+
+
 def _kill(process: ProcessRef) -> None:
     if process.alive and process.pid > 1:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -174,7 +200,8 @@ def _unescape(target: str) -> str:
     return target.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 
 
-def _remove_group(group: Path) -> None:
-    for directory, _, _ in os.walk(group, topdown=False):
-        with contextlib.suppress(OSError):
-            Path(directory).rmdir()
+def _remove_groups(groups: Sequence[Path]) -> None:
+    for group in groups:
+        for directory, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()

@@ -9,5 +9,10 @@ if [ -d data/alloc ] && ! grep -q -F " $PWD/data/" /proc/self/mounts; then
   rmdir data/alloc/*/*/alloc data/alloc/*/*/secrets data/alloc/*/*/private 2>/dev/null
 fi
 ulimit -n 65536 2>/dev/null
+# The sockets of Nomad's helpers go with the cluster, also when one was killed. The path of a socket
+# has at most 107 bytes (unix(7)); too long a place is left to Nomad.
+mkdir -p -m 700 sockets
+sockets="$PWD/sockets"
+[ "$(printf %s "$sockets" | wc -c)" -le 80 ] || sockets=
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  "$(dirname "$PWD")/nomad" agent -config="$PWD/agent.json" >>agent.log 2>&1
+  PLUGIN_UNIX_SOCKET_DIR="$sockets" "$(dirname "$PWD")/nomad" agent -config="$PWD/agent.json" >>agent.log 2>&1
