@@ -83,8 +83,7 @@ def faulty(
             return
 
         def answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
+            body = self.body()
             with guard:
                 request = Request(self.command, self.path, len(proxy.asked))
                 proxy.asked.append(request)
@@ -99,6 +98,18 @@ def faulty(
             self.forward(body, None if spoilt is None else spoilt.cut)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
+
+        def body(self) -> bytes:
+            """What came with the request; clients send it in chunks where it is encrypted."""
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            return b"".join(parts)
 
         def refuse(self, spoilt: Answer) -> None:
             content = b"" if self.command == "HEAD" else spoilt.body.encode()
@@ -117,6 +128,8 @@ def faulty(
                 for name, value in self.headers.items():
                     if name.lower() not in _HOP:
                         connection.putheader(name, value)
+                if body and "Content-Length" not in self.headers:
+                    connection.putheader("Content-Length", str(len(body)))
                 connection.endheaders(body or None)
                 answer = connection.getresponse()
                 self.send_response_only(answer.status, answer.reason)

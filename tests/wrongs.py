@@ -6,7 +6,6 @@ wrong keys and users who may only read, OpenStack Swift insists on its region an
 
 from __future__ import annotations
 
-import ssl
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from faulty import Answer, faulty
+from secure import server_context
 from servers import Server, make_bucket, swift
 
-from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 from cloudmesh.sparknomad.processes import free_ports
 
 __all__ = ["Wrong", "fake_clock", "wrongs"]
@@ -74,11 +73,7 @@ def _wrong(
 @contextmanager
 def _untrusted(directory: Path) -> Iterator[str]:
     """A server whose certificate is of an authority that nobody knows."""
-    authority = Authority(directory, "nobody")
-    authority.ensure()
-    signed = authority.issue("server", "server")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(signed.certificate, signed.key)
+    context, _ = server_context(directory)
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from acceptance.conftest import Command, ended
 from acceptance.words import COUNTED, KINDS, Lab, Stores
+from secure import secure
 from servers import Server
 
 from cloudmesh.sparknomad.model import ImageRecord
@@ -244,6 +245,31 @@ def test_two_places_with_one_name_are_refused(lab: Lab, s3_server: Server) -> No
     assert done.code == 2
     assert "both set" in done.err
     lab.ok("storage", "profile", "remove", "twin")
+
+
+def test_a_server_with_an_authority_of_its_own_is_used_from_the_cluster(
+    lab: Lab, s3_server: Server, tmp_path: Path
+) -> None:
+    with secure(s3_server.endpoint, tmp_path) as (endpoint, authority, proxy):
+        words = ("storage", "profile", "add", "private", "--url=s3://lab/runs/")
+        words += (f"--endpoint={endpoint}", "--credentials=environment")
+        lab.ok(*words)
+        checked = lab.command("storage", "check", "private", **lab.environment)
+        assert checked.code == 1 and "name its CA" in checked.out
+        lab.ok("storage", "profile", "remove", "private")
+        lab.ok(*words, f"--ca={authority}")
+        lab.ok("storage", "check", "private")
+        before = len(proxy.asked)
+        lab.count("private:texts/", "private:out/direct/", "--stage=never")
+        assert len(proxy.asked) > before, "it was read elsewhere"
+        lab.count("private:texts/", "private:out/staged/", "--stage=always")
+        lab.ok("storage", "copy", "private:texts/", "private:out/copied/")
+        missing = tmp_path / "missing.pem"
+        authority.rename(missing)
+        run = ("job", "run", "words.yaml", "--param", "input=private:texts/")
+        told = lab.command(*run, "--param", "output=cluster:x", **lab.environment)
+        assert told.code == 2 and f"ca: {authority} can't be read" in told.err
+        lab.ok("storage", "profile", "remove", "private")
 
 
 STORES = ("aws", "stack", "azure")

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from cloudmesh.sparknomad.errors import DownloadError
 from cloudmesh.sparknomad.image.lines import Line
 from cloudmesh.sparknomad.image.packages import pip
-from cloudmesh.sparknomad.image.truststore import PASSWORD, java_key_store, system_bundle
+from cloudmesh.sparknomad.incluster import truststore
 from cloudmesh.sparknomad.processes import published
 
 __all__ = ["fetch_connectors", "fetch_spark", "retrieve"]
@@ -140,15 +140,14 @@ def retrieve(module: str, cache: Path, java_home: Path, spark_home: Path, target
 
 def _trust(cache: Path, java_home: Path) -> list[str]:
     """Let a Java of ours trust what this machine trusts; the system's does by itself."""
-    bundle = system_bundle()
+    bundle = truststore.system_bundle()
     if bundle is None or not java_home.is_relative_to(cache):
         return []
     store = cache / "trusted.jks"
     partial = cache / f".trusted.{os.getpid()}"
-    partial.write_bytes(java_key_store(bundle.read_bytes()))
+    partial.write_bytes(truststore.java_key_store(bundle.read_bytes()))
     partial.replace(store)
-    options = {"trustStore": store, "trustStoreType": "JKS", "trustStorePassword": PASSWORD}
-    return [f"-Djavax.net.ssl.{name}={value}" for name, value in options.items()]
+    return truststore.options(str(store))
 
 
 def _base_name(jar: Path) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_private
+    from cloudmesh.sparknomad.incluster import run_private, truststore
 else:
     import run_private
+    import truststore
 
 __all__ = [
     "HDFS_CLIENT",
@@ -296,12 +297,14 @@ def java_command(
 ) -> list[str]:
     """The driver's Java machine up to and with ``SparkSubmit``'s own options."""
     values = properties(definition, cluster, directory, scratch)
+    trusting = truststore.trust(values, scratch)
     listed = _write_properties(cluster, scratch, values, "spark.properties")
     own = definition["conf"].get("spark.driver.extraJavaOptions", "")
     return [
         *_java_machine(definition, cluster, class_path(cluster), values["spark.driver.memory"]),
         # Hive's own catalog, if it has no other: also known to one attempt.
         f"-Dderby.system.home={scratch}",
+        *trusting,
         *own.split(),
         "org.apache.spark.deploy.SparkSubmit",
         "--properties-file",
@@ -331,11 +334,13 @@ def agent_command(
     values = properties(definition, cluster, directory, scratch)
     values |= {key: value for key, value in changes.items() if value is not None}
     values = {key: value for key, value in values.items() if changes.get(key, value) is not None}
+    trusting = truststore.trust(values, scratch)
     # The program's own Java machine may wait beside it, in the same container.
     heap = _megabytes(definition["resources"]["driver"]["memory"] * 3 // 4)
     path = class_path(cluster) + ("" if own_classes(cluster) else f":{cluster['agent']}")
     return [
         *_java_machine(definition, cluster, path, heap, mover=True),
+        *trusting,
         "sparknomad.Agent",
         str(_write_properties(cluster, scratch, values, "agent.properties")),
     ]
