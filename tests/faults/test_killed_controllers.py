@@ -24,7 +24,7 @@ WAIT_SECONDS = 600
 
 @pytest.fixture
 def deployed(root: None, image: ImageRecord, cache: Path, tmp_path: Path) -> Iterator[Command]:
-    with ended(Command(tmp_path / "home of controllers", cache)) as made:
+    with ended(Command(tmp_path, cache)) as made:
         made.ok("cluster", "deploy", "--driver=exec", "--workers=1")
         yield made
 

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import warnings
@@ -188,10 +189,14 @@ def serve(
         sys.setswitchinterval(_TURN_SECONDS)
         say(f"serving {url}")
         logging.getLogger("connexion").setLevel(logging.CRITICAL)  # it tells of each refusal
+        # uvicorn raises it again when it has ended: by default that would be the process's end,
+        # without all that is still to be done.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with contextlib.suppress(KeyboardInterrupt, InterruptedByUserError):
                 server.run(sockets=[listening])
         finally:
+            signal.signal(signal.SIGTERM, before)
             (directory / "process.json").unlink(missing_ok=True)
             listening.close()
 
