@@ -73,7 +73,9 @@ def test_deploy_against_a_bare_script(
     place = tool.home / ".cloudmesh/sparknomad/clusters/rack"
     path = tool.home / "rack.yaml"
     for number in range(PRESET.rounds):
-        with lab(tmp_path / f"bare{number}", 4) as hosts:
+        place_of_hosts = tmp_path / f"bare{number}"
+        place_of_hosts.mkdir()
+        with lab(place_of_hosts, 4) as hosts:
             path.write_text(yaml.safe_dump(_spec("rack", hosts, server=True)))
             words = ("sparknomad", "cluster", "deploy", f"--spec={path}", "--quiet")
             comparison.measure("ours", functools.partial(tool, *words))

@@ -10,15 +10,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cloudmesh.sparknomad.cluster.foreign import refuse_foreign
 from cloudmesh.sparknomad.incluster import sparkconf
 from cloudmesh.sparknomad.model import HostRuntime
 from cloudmesh.sparknomad.processes import ProcessRef, free_ports, spawn_detached, write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.units import spark_size
 
-__all__ = ["HOST", "TEMPORARY", "Daemon", "LocalCluster", "start_master", "start_worker"]
+__all__ = ["HOST", "MARK", "TEMPORARY", "Daemon", "LocalCluster", "start_master", "start_worker"]
 
 HOST = "127.0.0.1"
+MARK = "runtime"
+"""A field that tells a record of this provider from others'."""
 TEMPORARY = "tmp"
 """What processes that are killed leave behind lies there, and goes with the cluster."""
 
@@ -74,11 +77,16 @@ class LocalCluster:
 
     @classmethod
     def read(cls, directory: Path) -> LocalCluster | None:
-        """Read it, or ``None`` if it is not there."""
+        """Read it, or ``None`` if it is not there.
+
+        Raises:
+            ConflictError: if it is another provider's.
+        """
         try:
             data: dict[str, Any] = json.loads((directory / "cluster.json").read_text("utf-8"))
         except FileNotFoundError:
             return None
+        refuse_foreign(directory, data, MARK)
         master = Daemon(**data.pop("master")) if data["master"] else data.pop("master")
         workers = tuple(Daemon(**worker) for worker in data.pop("workers"))
         return cls(**data, master=master, workers=workers)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
+from cloudmesh.sparknomad.cluster.foreign import is_foreign
 from cloudmesh.sparknomad.cluster.local import daemons
-from cloudmesh.sparknomad.cluster.local.daemons import LocalCluster
+from cloudmesh.sparknomad.cluster.local.daemons import MARK, LocalCluster
 from cloudmesh.sparknomad.cluster.local.pipelining import (
     Pipelining,
     driver_command,
@@ -226,6 +227,8 @@ class LocalProvider(Pipelining):
 
     def _leftovers(self, name: str) -> Sequence[str]:
         directory = self._directory(name)
+        if is_foreign(directory, MARK):
+            return []
         left = [f"process {process.pid}" for process in self._strays(name)]
         return [*left, *([f"directory {directory}"] if directory.exists() else [])]
 

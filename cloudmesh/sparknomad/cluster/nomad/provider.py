@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
+from cloudmesh.sparknomad.cluster.foreign import is_foreign
 from cloudmesh.sparknomad.cluster.nomad import (
     agent,
     binary,
@@ -26,7 +27,7 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     run_job,
     service_jobs,
 )
-from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
+from cloudmesh.sparknomad.cluster.nomad.record import MARK, NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import SCALER_POLICY, SCALER_RULES, forbidden
 from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
@@ -256,6 +257,8 @@ class NomadProvider(Sharing):
             self.context.say(f"not all ended in an orderly way: {error}")
 
     def _leftovers(self, name: str) -> Sequence[str]:
+        if is_foreign(self._directory(name), MARK):
+            return []
         cluster = self._find(name)
         return self._installation(name, cluster).leftovers(cluster)
 

@@ -11,11 +11,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cloudmesh.sparknomad.cluster.foreign import refuse_foreign
 from cloudmesh.sparknomad.processes import ProcessRef, write_private
 
-__all__ = ["HOST", "HostRecord", "NomadCluster", "SiteRecord", "new_gossip_key", "remembered"]
+__all__ = [
+    "HOST",
+    "MARK",
+    "HostRecord",
+    "NomadCluster",
+    "SiteRecord",
+    "new_gossip_key",
+    "remembered",
+]
 
 HOST = "127.0.0.1"
+MARK = "binary"
+"""A field that tells a record of this provider from others'."""
 
 
 def new_gossip_key() -> str:
@@ -181,11 +192,16 @@ class NomadCluster:
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:
-        """Read it, or ``None`` if it is not there."""
+        """Read it, or ``None`` if it is not there.
+
+        Raises:
+            ConflictError: if it is another provider's.
+        """
         try:
             document = json.loads((directory / "cluster.json").read_text("utf-8"))
         except FileNotFoundError:
             return None
+        refuse_foreign(directory, document, MARK)
         hosts = tuple(HostRecord(**each) for each in document.pop("hosts", ()))
         sites = tuple(SiteRecord(**each) for each in document.pop("sites", ()))
         return cls(**document, hosts=hosts, sites=sites)
