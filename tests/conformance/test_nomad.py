@@ -9,6 +9,7 @@ import pytest
 from conformance.suite import SECONDS, Harness, ProviderConformance
 
 from cloudmesh.sparknomad.cluster.nomad.provider import NomadProvider
+from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.provider import ProviderContext
 from cloudmesh.sparknomad.image.builder import Images
 from cloudmesh.sparknomad.model import ImageRecord
@@ -42,8 +43,10 @@ def harness(
         provider.deploy(spec, runtime, timeout=SECONDS)
         yield Harness(provider, spec, runtime)
     finally:
+        made = NomadCluster.read(directory / spec.cluster)
         provider.destroy(spec.cluster, timeout=SECONDS)
         provider.destroy("short-lived", timeout=SECONDS)
+        assert made is None or not Path(made.sockets).exists()
 
 
 class TestNomad(ProviderConformance):

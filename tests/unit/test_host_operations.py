@@ -56,6 +56,13 @@ def test_a_host_is_taken_out_of_a_range() -> None:
     assert names_of("rack[01-03]") == ["rack01", "rack02", "rack03"]
 
 
+def test_what_a_deploy_has_made_here_is_known_to_the_next() -> None:
+    made = {"sockets": "/tmp/sparknomad-0", "pid": 7, "created": 1.5, "task_ports": 30_000}
+    known = cluster_of(spec_of()).changed(**made)
+    again = cluster_of(spec_of(), known)
+    assert {name: getattr(again, name) for name in made} == made
+
+
 def test_servers_stay_servers_when_hosts_come_before_them() -> None:
     spec = spec_of(hosts=["new", "a[1-4]"], servers=3)
     assert [host.name for host in expand(spec.hosts, 3) if host.server] == ["new", "a1", "a2"]

@@ -22,6 +22,7 @@ from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
 __all__ = ["refuse", "site_records", "wanted_cluster"]
 
 _KEPT = (
+    "sockets",
     *("token", "spark_secret", "ports", "pid", "created", "task_ports", "identity"),
     *("gossip_key", "data"),
 )
