@@ -158,6 +158,7 @@ def last_report(rack: Rack) -> Any:
     return rack.command.ok("job", "report", runs[0]["run"], "--output=json").json()
 
 
+@pytest.mark.slow
 def test_every_host_takes_part_in_what_is_moved(rack: Rack, aws: dict[str, str]) -> None:
     # Above 256 MiB an object is written in parts that are put together.
     size = 280_000_000

@@ -171,6 +171,7 @@ def test_what_a_killed_process_leaves_goes_with_the_cluster(
     assert not Path(places[-1]).exists()
 
 
+@pytest.mark.slow  # On Nomad it is tried always.
 def test_twelve_runs_at_once_are_twelve_runs(shared: Command, tmp_path: Path) -> None:
     program = write(tmp_path, "print('here')")
     with ThreadPoolExecutor(12) as pool:

@@ -335,6 +335,7 @@ def test_a_cancelled_pipeline_ends_its_runs_in_nomad(deployed: Command, tmp_path
 
 
 @pytest.mark.nomad
+@pytest.mark.slow
 def test_a_schedule_runs_a_pipeline_by_itself(deployed: Command, tmp_path: Path) -> None:
     flights = tmp_path / "in.csv"
     flights.write_text("year,month,carrier,origin,dest,dep_delay,distance\n2013,1,AA,JFK,LAX,1,2\n")

@@ -198,6 +198,7 @@ def test_two_runs_at_once_fetch_their_input_once(lab: Lab) -> None:
     assert len(gets(lab.requests("once.txt", since))) == 1
 
 
+@pytest.mark.slow
 def test_an_input_read_once_is_read_where_it_is_and_the_next_time_staged(lab: Lab) -> None:
     lab.put("auto.txt", "one\n")
     reasons = []

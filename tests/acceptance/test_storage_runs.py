@@ -283,6 +283,7 @@ def longest(directory: str) -> str:
     return cut + "x" * (size - len(cut.encode()))
 
 
+@pytest.mark.slow
 def test_names_of_1024_bytes_are_staged_from_each_store(lab: Lab) -> None:
     (lab.command.home / "long.txt").write_text("long\n")
     for store in STORES:
