@@ -86,7 +86,9 @@ class MemoryProvider(ClusterProvider):
         if found:
             found.spec = spec
         else:
-            directory = tempfile.TemporaryDirectory(prefix="sparknomad-")
+            # Not among all temporary files: a killed process can't remove it.
+            self.context.clusters.mkdir(parents=True, exist_ok=True)
+            directory = tempfile.TemporaryDirectory(prefix=".", dir=self.context.clusters)
             self._clusters[spec.cluster] = _Cluster(spec, directory)
 
     def _status(self, name: str) -> ClusterStatus:
