@@ -1,6 +1,7 @@
 """How much is measured: ``PRESET=smoke``, ``short`` (default), ``medium`` or ``full``.
 
-``ROUNDS`` overrides the number of samples, ``HOSTS=4,16`` the clusters on hosts.
+``ROUNDS`` overrides the number of samples, ``HOSTS=4,16`` the clusters on hosts, ``STEPS=50`` the
+chains of pipelines.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def _chosen() -> Preset:
     chosen = known[name]
     if os.environ.get("ROUNDS"):
         chosen = replace(chosen, rounds=int(os.environ["ROUNDS"]))
-    if os.environ.get("HOSTS"):
-        chosen = replace(chosen, hosts=tuple(map(int, os.environ["HOSTS"].split(","))))
+    for field in ("hosts", "steps"):
+        if os.environ.get(field.upper()):
+            counts = tuple(map(int, os.environ[field.upper()].split(",")))
+            chosen = replace(chosen, **{field: counts})  # type: ignore[arg-type]
     return chosen
 
 
