@@ -72,7 +72,7 @@ class Sweep:
             shutil.rmtree(self.sockets, ignore_errors=True)
         # Chroot trees of tasks have tens of thousands of links: this takes half of rmtree's time.
         subprocess.run(["rm", "-rf", "--", str(self.data)], capture_output=True, check=False)
-        return all(clean) and not self.data.exists() and not self.containers()
+        return all(clean) and not self._directories() and not self.containers()
 
     def leftovers(self) -> list[str]:
         """What is still there, each for a person."""
@@ -80,8 +80,10 @@ class Sweep:
         left += [f"container {container}" for container in self.containers()]
         left += [f"mount {mount}" for mount in self.mounts()]
         left += [f"control group {group}" for group in self.control_groups()]
-        places = (self.data, self.sockets)
-        return left + [f"directory {place}" for place in places if place and place.exists()]
+        return left + [f"directory {place}" for place in self._directories()]
+
+    def _directories(self) -> list[Path]:
+        return [place for place in (self.data, self.sockets) if place and place.exists()]
 
     # containers
 
