@@ -6,7 +6,6 @@ without: looking at the hosts first, claiming them, checking what was sent, note
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import tempfile
@@ -96,7 +95,7 @@ class BareScript(ByHand):
 
     def bring(self, host: HostRecord) -> None:
         """Nomad and the image, and the agent's files, each with one command."""
-        self.login.run(host, f"mkdir -p {_STORE}/own {self.place}/tls")
+        self.login.run(host, f"mkdir -p {self.place}/tls")
         goods = self.goods if host.worker else self.goods[:1]
         for packed in goods:
             # All of them are called packed.gz.
@@ -127,27 +126,15 @@ class BareScript(ByHand):
         mark = f"echo {shlex.quote(self.cluster.identity)} >{self.place}/id\n"
         self.login.run(host, mark + script("start", **values, mark="bare"))
 
-    def nomad(self, *words: str, check: bool = True) -> str:
+    @property
+    def environment(self) -> dict[str, str]:
         tls = self.directory / "tls"
-        environment = {
-            "PATH": os.environ["PATH"],
-            "NOMAD_ADDR": self.cluster.address,
-            "NOMAD_TOKEN": self.cluster.token,
+        return {
+            **super().environment,
             "NOMAD_CACERT": str(tls / "ca.pem"),
             "NOMAD_CLIENT_CERT": str(tls / "operator.pem"),
             "NOMAD_CLIENT_KEY": str(tls / "operator-key.pem"),
-            "HOME": str(self.directory),
         }
-        done = subprocess.run(
-            [self.cluster.binary, *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.directory,
-        )
-        assert not check or done.returncode == 0, (words, done.stderr)
-        return done.stdout
 
     def all_ready(self) -> bool:
         told = self.nomad("operator", "api", "/v1/nodes", check=False)

@@ -29,21 +29,26 @@ class ByHand:
         self.directory = directory
         self.agent: subprocess.Popen[bytes] | None = None
 
-    def nomad(self, *words: str, check: bool = True) -> str:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which the ``nomad`` command finds the cluster."""
+        return {
             "PATH": os.environ["PATH"],
             "NOMAD_ADDR": self.cluster.address,
             "NOMAD_TOKEN": self.cluster.token,
             "HOME": str(self.directory),
         }
+
+    def nomad(self, *words: str, check: bool = True) -> str:
         done = subprocess.run(
             [self.cluster.binary, *words],
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
             cwd=self.directory,
         )
+        assert not check or done.returncode == 0, (words, done.stderr)
         return done.stdout
 
     def deploy(self) -> None:
