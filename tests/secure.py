@@ -12,9 +12,9 @@ from faulty import Faulty, faulty
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 
-__all__ = ["HOST", "secure", "server_context"]
+__all__ = ["secure", "server_context"]
 
-HOST = "127.0.0.1"
+_HOST = "127.0.0.1"
 
 
 def server_context(directory: Path, *places: str) -> tuple[ssl.SSLContext, Path]:
@@ -35,11 +35,11 @@ def secure(target: str, directory: Path) -> Iterator[tuple[str, Path, Faulty]]:
         target: the URL of the server.
         directory: for keys and certificates.
     """
-    context, authority = server_context(directory, HOST)
-    with socket.create_server((HOST, 0)) as plain:
+    context, authority = server_context(directory, _HOST)
+    with socket.create_server((_HOST, 0)) as plain:
         port = plain.getsockname()[1]
         with (
             context.wrap_socket(plain, server_side=True) as listening,
-            faulty(target, HOST, listening) as proxy,
+            faulty(target, _HOST, listening) as proxy,
         ):
-            yield f"https://{HOST}:{port}", authority, proxy
+            yield f"https://{_HOST}:{port}", authority, proxy

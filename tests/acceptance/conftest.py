@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from google_account import google
 from hdfs import Hdfs
@@ -94,6 +95,29 @@ class Command:
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             return process.wait(60)
+
+
+def ours(cluster: Command, matches: Callable[[list[str]], bool]) -> list[psutil.Process]:
+    """Processes of this test's own cluster whose command line matches."""
+    allocations = cluster.home / ".cloudmesh/sparknomad/clusters/default/nomad/alloc"
+    ids = [path.name for path in allocations.iterdir()] if allocations.is_dir() else []
+    found = []
+    for process in psutil.process_iter():
+        try:
+            groups = Path(f"/proc/{process.pid}/cgroup").read_text()
+            if any(name in groups for name in ids) and matches(process.cmdline()):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def controllers(cluster: Command) -> list[psutil.Process]:
+    """The processes that run pipelines of this test's own cluster."""
+    return ours(
+        cluster,
+        lambda words: "/opt/sparknomad/pipeline_run.py" in words and words[0].endswith("python3"),
+    )
 
 
 @contextlib.contextmanager

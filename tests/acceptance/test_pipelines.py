@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from acceptance.conftest import Command, ended
+from acceptance.conftest import Command, controllers, ended
 from hooks import hook
 
 from cloudmesh.sparknomad.model import ImageRecord
@@ -221,16 +221,6 @@ def deployed(
         yield made
 
 
-def controllers() -> list[psutil.Process]:
-    """The processes that run pipelines."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "/opt/sparknomad/pipeline_run.py" in (process.info["cmdline"] or ())
-        and process.info["cmdline"][0].endswith("python3")
-    ]
-
-
 @pytest.mark.nomad
 def test_an_etl_runs_in_the_cluster_though_what_runs_it_is_killed(
     deployed: Command, tmp_path: Path
@@ -242,7 +232,7 @@ def test_an_etl_runs_in_the_cluster_though_what_runs_it_is_killed(
     words = ("pipeline", "run", str(EXAMPLES / "etl/etl.yaml"), "--param", f"input={flights}")
     run = deployed.ok(*words, "--param", "output=cluster:answer", "--detach").out.strip()
     give_up = time.monotonic() + 60
-    while not controllers():
+    while not controllers(deployed):
         assert time.monotonic() < give_up
         time.sleep(0.1)
     killed = 0
@@ -250,7 +240,7 @@ def test_an_etl_runs_in_the_cluster_though_what_runs_it_is_killed(
         assert time.monotonic() < give_up + 180
         if killed < 3:
             time.sleep(3)
-            for process in controllers():
+            for process in controllers(deployed):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
                     killed += 1

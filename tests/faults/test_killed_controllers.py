@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from acceptance.conftest import Command, ended
+from acceptance.conftest import Command, controllers, ended
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -27,21 +27,6 @@ def deployed(root: None, image: ImageRecord, cache: Path, tmp_path: Path) -> Ite
     with ended(Command(tmp_path, cache)) as made:
         made.ok("cluster", "deploy", "--driver=exec", "--workers=1")
         yield made
-
-
-def controllers(deployed: Command) -> list[psutil.Process]:
-    """The processes that run pipelines of this cluster."""
-    allocations = deployed.home / ".cloudmesh/sparknomad/clusters/default/nomad/alloc"
-    ids = {path.name for path in allocations.iterdir()}
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or [""]
-        if "/opt/sparknomad/pipeline_run.py" in words and words[0].endswith("python3"):
-            with contextlib.suppress(OSError):
-                groups = Path(f"/proc/{process.pid}/cgroup").read_text()
-                if any(identity in groups for identity in ids):
-                    found.append(process)
-    return found
 
 
 def killed_once(deployed: Command, seconds: float, give_up: float) -> None:

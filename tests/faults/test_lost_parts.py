@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from acceptance.conftest import Command, ended
+from acceptance.conftest import Command, ended, ours
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -37,21 +36,6 @@ def cluster(
     with ended(Command(tmp_path_factory.mktemp("faults"), cache)) as command:
         command.ok("cluster", "deploy", "--driver=exec")
         yield command
-
-
-def ours(cluster: Command, matches: Callable[[list[str]], bool]) -> list[psutil.Process]:
-    """Processes of this test's own cluster whose command line matches."""
-    allocations = cluster.home / ".cloudmesh/sparknomad/clusters/default/nomad/alloc"
-    ids = [path.name for path in allocations.iterdir()] if allocations.is_dir() else []
-    found = []
-    for process in psutil.process_iter():
-        try:
-            groups = Path(f"/proc/{process.pid}/cgroup").read_text()
-            if any(name in groups for name in ids) and matches(process.cmdline()):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
 
 
 def java(main_class: str) -> Callable[[list[str]], bool]:
