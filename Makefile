@@ -21,7 +21,7 @@ test: ## Set up what the tests need and run all of them
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server, in two processes (about a minute)
 	@scripts/bootstrap unit
-	@$(RUN)/python -m pytest tests/unit tests/conformance -q -n 2 --benchmark-disable -m "not nomad and not spark and not servers and not slow"
+	@scripts/test-unit -q
 
 .PHONY: test-slow
 test-slow: ## Run the tests that take many minutes, such as building Nomad from its source
