@@ -249,7 +249,7 @@ def entries(section: str) -> dict[str, str]:
         match = re.match(r"(\w+):\s+(.*)", line)
         if match:
             name = match[1]
-            found[name] = [match[2]]
+            found[name] = [match[2]] if match[2] else []
         elif name:
             found[name].append(line)
     return {key: plain(" ".join(lines)) for key, lines in found.items()}
@@ -372,10 +372,10 @@ def options() -> dict[str, str]:
     found: dict[str, list[str]] = {}
     name = ""
     for line in manual_section("Options").splitlines():
-        match = re.match(r"  (?:-\w, )?(--[\w-]+)\S*\s\s+(.*)", line)
+        match = re.match(r"  (?:-\w, )?(--[\w-]+)\S*(?:\s\s+(.*)|$)", line)
         if match:
             name = match[1]
-            found[name] = [match[2]]
+            found[name] = [match[2]] if match[2] else []
         else:
             found[name].append(line.strip())
     return {name: " ".join(lines) for name, lines in found.items()}

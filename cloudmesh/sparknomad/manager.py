@@ -10,7 +10,8 @@ from cloudmesh.sparknomad.verbs.core import LOCAL
 from cloudmesh.sparknomad.verbs.images import ImageVerbs
 from cloudmesh.sparknomad.verbs.operating import DRAIN_SECONDS, OperatingVerbs
 from cloudmesh.sparknomad.verbs.scheduling import ScheduleVerbs
-from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS, SharingVerbs
+from cloudmesh.sparknomad.verbs.serving import SERVICE_PORT, SERVICE_SECONDS, ServingVerbs
+from cloudmesh.sparknomad.verbs.sharing import NAMESPACE, ROTATE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +26,13 @@ __all__ = [
     "LOCAL",
     "NAMESPACE",
     "ROTATE_SECONDS",
+    "SERVICE_PORT",
+    "SERVICE_SECONDS",
     "Sparknomad",
 ]
 
 
-class Sparknomad(CheckingVerbs, ScheduleVerbs, ImageVerbs, OperatingVerbs, SharingVerbs):
+class Sparknomad(CheckingVerbs, ScheduleVerbs, ImageVerbs, OperatingVerbs, ServingVerbs):
     """Everything that sparknomad can do.
 
     Args:

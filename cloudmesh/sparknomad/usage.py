@@ -106,13 +106,14 @@ Usage:
   sparknomad compute destroy GROUP [--force] [--timeout=DURATION] [options]
   sparknomad compute offers [COMPUTE] [--cores=N] [--memory=SIZE] [options]
   sparknomad compute orphans [--destroy] [--all] [--timeout=DURATION] [options]
-  sparknomad service start [--host=HOST] [--port=PORT] [--tls-cert=FILE] [--tls-key=FILE]
-                           [--allow-local] [options]
-  sparknomad service stop [options]
-  sparknomad service status [options]
-  sparknomad service token create NAME --role=ROLE [--ttl=DURATION] [options]
-  sparknomad service token list [options]
-  sparknomad service token revoke NAME [options]
+  sparknomad service start [--cluster=NAME] [--host=HOST] [--port=PORT] [--tls-cert=FILE]
+                           [--tls-key=FILE] [--allow-local] [--storage=PROFILE]...
+                           [--timeout=DURATION] [options]
+  sparknomad service stop [--cluster=NAME] [options]
+  sparknomad service status [--cluster=NAME] [options]
+  sparknomad service token create NAME --role=ROLE [--ttl=DURATION] [--cluster=NAME] [options]
+  sparknomad service token list [--cluster=NAME] [options]
+  sparknomad service token revoke NAME [--cluster=NAME] [options]
   sparknomad service spec [options]
   sparknomad completion SHELL
   sparknomad --version
@@ -193,8 +194,9 @@ Compute (COMPUTE is one in cloudmesh.yaml, where machines come from; GROUP is a 
   orphans           Find machines that sparknomad created and no group owns; end them.
 
 Service (the same over HTTP, by the contract that `spec` prints):
-  start             Serve until it is ended; on this machine alone unless TLS is given.
-  stop, status      End the service of this machine; tell where it answers.
+  start             Serve until it is ended; on this machine alone unless TLS is given. In a
+                    cluster (--cluster=NAME) as a Nomad job of it; this machine may be shut.
+  stop, status      End the service of this machine or of a cluster; tell where it answers.
   token             Make, list and revoke tokens: a reader's, a submitter's, an operator's.
   spec              Print the contract, as OpenAPI 3.
 
@@ -215,7 +217,8 @@ Options:
   --staging=SIZE        Room for staged inputs, such as 100g (default: half of the disks).
   --role=ROLE           What a token may: operator, submitter (run jobs) or reader; what runs on
                         added hosts: any (default), server or worker.
-  --namespace=NAMESPACE Nomad's namespace of a token's runs, such as a team (default: runs).
+  --namespace=NAMESPACE
+                        Nomad's namespace of a token's runs, such as a team (default: runs).
   --label=TEXT          What a token is known by.
   --bundle=PATH         Write a file that the token's user imports.
   --passphrase-file=FILE
@@ -253,7 +256,8 @@ Options:
   --requirements=REQS   A file of Python requirements, as pip reads it.
   --variant=VARIANT     slim (default), or full with ML, GraphX, Hive, RocksDB, K8s and YARN.
   --param=ASSIGNMENT    NAME=VALUE; everything after the first = is the value. Repeatable.
-  --cluster=NAME        Where to run; `default` if it is deployed, else `local`.
+  --cluster=NAME        Where to run; `default` if it is deployed, else `local`; for `service`:
+                        the cluster that runs it (else this machine).
   --pipeline=NAME       Only runs of this pipeline.
   --schedule=CRONTAB    Minute, hour, day of the month, month, day of the week: '0 3 * * *'.
   --time-zone=ZONE      Of a schedule, such as Europe/Berlin (default UTC).
@@ -261,6 +265,8 @@ Options:
   --host=HOST           The address that the service listens at (default 127.0.0.1).
   --tls-cert=FILE       The service's certificate; needed where others reach it.
   --tls-key=FILE        The key of that certificate.
+  --storage=PROFILE     A storage profile that a cluster's service may use, with its credentials.
+                        Repeatable.
   --allow-local         Let requests use the embedded cluster, whose programs run as this user.
   --reuse               Skip steps that have done the same to the same before.
   --form=FORM           Of a graph: mermaid (default) or svg.

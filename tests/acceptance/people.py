@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acceptance.conftest import Command
 
+from cloudmesh.sparknomad.client import Remote
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HDFS", "PASSPHRASE", "SECONDS", "Person", "Team", "allocation_of", "directory_of",
-    "gets_no_more_of_nomad", "gets_no_more_of_the_gateway", "upgraded", "words",
+    "gets_no_more_of_nomad", "gets_no_more_of_the_gateway", "hello", "two_steps", "upgraded",
+    "words",
 ]  # fmt: skip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -133,6 +135,30 @@ def words(person: Person | Command) -> tuple[str, ...]:
     path = command.home / "words.txt"
     path.write_text("to be or not to be\n")
     return ("job", "run", str(EXAMPLES / "wordcount.py"), "--param", f"input={path}")
+
+
+def two_steps(command: Command, seconds: int) -> str:
+    """A pipeline of two steps, the first of which takes so long."""
+    (command.home / "wait.py").write_text(
+        "import sys, time\ntime.sleep(float(sys.argv[1]))\nprint('waited')\n"
+    )
+    job = {"job": "wait", "program": "wait.py", "arguments": ["{seconds}"],
+           "parameters": {"seconds": {"type": "integer", "default": 0}}}  # fmt: skip
+    (command.home / "wait.yaml").write_text(json.dumps(job))
+    two = {"one": {"job": "wait.yaml", "parameters": {"seconds": seconds}},
+           "two": {"job": "wait.yaml", "after": ["one"]}}  # fmt: skip
+    path = command.home / "two.yaml"
+    path.write_text(json.dumps({"pipeline": "two", "steps": two}))
+    return str(path)
+
+
+def hello(remote: Remote, place: Path) -> str:
+    """Define a job; its name."""
+    (place / "hello.py").write_text("import sys\nprint('hello', *sys.argv[1:])\n")
+    spec = {"job": "hello", "program": "hello.py", "arguments": ["{whom}"],
+            "parameters": {"whom": {"default": "world"}}}  # fmt: skip
+    (place / "hello.yaml").write_text(json.dumps(spec))
+    return remote.job_define(place / "hello.yaml").job
 
 
 def allocation_of(nomad: Nomad, job: str) -> str:

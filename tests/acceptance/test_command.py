@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from acceptance.conftest import Command
+from acceptance.conftest import Command, ended
+
+
+@pytest.fixture
+def command(tmp_path: Path, cache: Path) -> Iterator[Command]:
+    with ended(Command(tmp_path, cache, always_cms=True)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cluster", "list", "--output=json"],
+        ["cluster", "status", "nowhere"],
+        ["image", "list", "--output=xml"],
+        ["job", "runs", "--limit=0", "--output=yaml"],
+        ["pipeline", "show", "none"],
+        ["storage", "info", "nowhere:x"],
+        ["storage", "usage"],
+    ],
+)
+def test_the_script_answers_as_cms_does(command: Command, arguments: list[str]) -> None:
+    script = Command(command.home, command.cache)
+    assert script.words(*arguments)[0].endswith("sparknomad")
+    assert script(*arguments) == command(*arguments)
 
 
 def test_nothing_is_listed_in_an_empty_home(command: Command) -> None:
@@ -20,7 +45,7 @@ def test_nothing_is_listed_in_an_empty_home(command: Command) -> None:
 @pytest.mark.parametrize("kind", ["cluster", "image", "job"])
 def test_an_empty_list_is_an_empty_array(command: Command, kind: str) -> None:
     if kind == "image":
-        command = Command(command.home, command.home / "empty cache")
+        command = Command(command.home, command.home / "empty cache", always_cms=True)
     assert command.ok(kind, "list", "--output=json").json() == []
     assert yaml.safe_load(command.ok(kind, "list", "--output=yaml").out) == []
 

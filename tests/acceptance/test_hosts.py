@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from acceptance.conftest import Command, Done, ended
 from acceptance.people import (
@@ -27,6 +28,8 @@ from acceptance.people import (
     Team,
     gets_no_more_of_nomad,
     gets_no_more_of_the_gateway,
+    hello,
+    two_steps,
     words,
 )
 from faulty import faulty
@@ -35,6 +38,7 @@ from needs import require
 from servers import Server
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
+from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import ImageRecord
 
 pytestmark = pytest.mark.nomad
@@ -299,6 +303,35 @@ def test_a_submitter_runs_jobs_and_deploys_nothing(people: dict[str, Person]) ->
     done = command("cluster", "deploy")
     assert done.code == 1
     assert "a submitter's token for cluster 'default'; it may not deploy it" in done.err
+
+
+def test_a_submitter_runs_a_pipeline_by_way_of_the_gateway(people: dict[str, Person]) -> None:
+    command = people["submitter"].command
+    done = command.ok("pipeline", "run", two_steps(command, 0), "--output=json")
+    assert [step["state"] for step in done.json()["steps"]] == ["succeeded", "succeeded"]
+
+
+def test_the_service_runs_on_a_host_with_a_certificate(
+    rack: Rack, people: dict[str, Person], tmp_path: Path
+) -> None:
+    told = rack.command.ok("service", "start", "--cluster=default", "--output=json").json()
+    try:
+        assert told["url"].startswith("https://")
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(f"{told['url']}/clusters", timeout=20)
+        nobody = requests.get(f"{told['url']}/clusters", timeout=20, verify=told["ca"])
+        assert nobody.status_code == 401
+        remote = Sparknomad.connect(told["url"], told["secret"], ca=Path(told["ca"]))
+        run = remote.job_run(hello(remote, tmp_path), {"whom": "host"})
+        assert remote.job_wait(run.run).state.value == "succeeded"
+        assert remote.cluster_status("default").state.value == "running"
+        nomad = f"{rack.lab.hosts[0].address}:4646"
+        for path in ("jobs", "allocations", "vars"):
+            where = f"/v1/{path}?namespace=sparknomad-service"
+            code, text = people["submitter"].ask(nomad, "GET", where)
+            assert code == 403 or text in ("[]", "null"), (path, text)
+    finally:
+        rack.command.ok("service", "stop", "--cluster=default")
 
 
 def test_a_reader_sees_the_cluster_and_runs_nothing(people: dict[str, Person]) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,34 @@ def test_an_end_is_told_signed_and_what_is_not_kept_goes(deployed: Command, tmp_
     while deployed("storage", "info", f"cluster:brief/{record['run']}/clean").code != 4:
         assert time.monotonic() < give_up
         time.sleep(1)
+
+
+@pytest.mark.nomad
+def test_what_is_kept_for_a_while_goes_without_another_pipeline(
+    deployed: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text(
+        "year,month,carrier,origin,dest,dep_delay,distance\n2013,1,AA,JFK,LAX,1,2\n"
+    )
+    clean = {"input": str(tmp_path / "in.csv"), "output": "cluster:while/{run}/clean"}
+    steps = {"clean": {"job": str(EXAMPLES / "etl/clean.yaml"), "parameters": clean}}
+    path = tmp_path / "while.yaml"
+    path.write_text(yaml.safe_dump({"pipeline": "while", "steps": steps, "keep": "10s"}))
+    record = deployed.ok("pipeline", "run", str(path), "--output=json").json()
+    place = f"cluster:while/{record['run']}/clean"
+    deployed.ok("storage", "info", place)
+    home = deployed.home / ".cloudmesh/sparknomad/clusters/default"
+    cluster = json.loads((home / "cluster.json").read_text())
+    give_up = time.monotonic() + 60
+    while deployed("storage", "info", place).code != 4:
+        assert time.monotonic() < give_up
+        # What is due every ten minutes is launched now, as by `nomad job periodic force`.
+        address = f"http://127.0.0.1:{cluster['ports']['http']}/v1/job/pipeline-sweep"
+        headers = {"X-Nomad-Token": cluster["token"]}
+        asked = urllib.request.Request(f"{address}/periodic/force", headers=headers, method="POST")
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            assert answer.status == 200
+        time.sleep(4)
 
 
 @pytest.mark.nomad

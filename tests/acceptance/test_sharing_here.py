@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import shutil
 import stat
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from acceptance.conftest import Command, ended
+from acceptance.people import two_steps
+from hooks import hook
 
 from cloudmesh.sparknomad.model import ImageRecord
 
@@ -64,6 +69,51 @@ def test_a_submitter_runs_jobs_and_nothing_more(first: Command, tmp_path: Path) 
             urllib.request.urlopen(asked, timeout=20)
     done = command("cluster", "rotate")
     assert done.code == 1 and "submitter" in done.err
+
+
+def test_a_submitter_runs_a_pipeline(first: Command, tmp_path: Path) -> None:
+    command = another(first, tmp_path, "submitter")
+    with hook() as (url, got):
+        path = Path(two_steps(command, 0))
+        document = {**json.loads(path.read_text()), "notify": {"url": url, "secret": "HOOK"}}
+        path.write_text(json.dumps(document))
+        done = command.ok("pipeline", "run", str(path), "--output=json", HOOK="key")
+        assert [step["state"] for step in done.json()["steps"]] == ["succeeded", "succeeded"]
+        give_up = time.monotonic() + 60
+        while not got:
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+    headers, body = got[0]
+    signature = hmac.new(b"key", body, hashlib.sha256).hexdigest()
+    assert headers["X-Sparknomad-Signature"] == f"sha256={signature}"
+    refused = command("pipeline", "schedule", str(path), "--schedule=0 3 * * *", HOOK="key")
+    assert refused.code == 1 and "may not run pipelines by a schedule" in refused.err
+    assert command.ok("pipeline", "schedules", "--output=json").json() == []
+
+
+def test_a_submitter_cancels_a_pipeline(first: Command, tmp_path: Path) -> None:
+    command = another(first, tmp_path, "submitter")
+    run = command.ok("pipeline", "run", two_steps(command, 300), "--detach").out.strip()
+
+    def state() -> list[str]:
+        record = command.ok("pipeline", "status", run, "--output=json").json()
+        return [record["state"], *(step["state"] for step in record["steps"])]
+
+    give_up = time.monotonic() + 120
+    while state() != ["running", "running", "waiting"]:
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
+    command.ok("pipeline", "cancel", run)
+    assert state() == ["cancelled", "cancelled", "skipped"]
+    listed = command.ok("job", "runs", "--output=json").json()
+    assert all(each["state"] == "cancelled" for each in listed), listed
+
+
+def test_a_reader_runs_no_pipeline(first: Command, tmp_path: Path) -> None:
+    command = another(first, tmp_path, "reader")
+    refused = command("pipeline", "run", two_steps(command, 0))
+    assert refused.code == 1 and "reader's token" in refused.err and "may not run" in refused.err
+    assert command.ok("pipeline", "runs", "--output=json").json() == []
 
 
 def test_an_operators_token_scales_and_makes_no_tokens(first: Command, tmp_path: Path) -> None:

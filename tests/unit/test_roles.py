@@ -27,6 +27,19 @@ def test_a_submitter_writes_credentials_and_reads_none() -> None:
     assert 'path "sparknomad/credentials/*" { capabilities = ["write", "destroy"] }' in rules
 
 
+def test_a_submitter_writes_keys_of_webhooks_and_reads_none() -> None:
+    rules = roles.policy_rules("submitter", "team")
+    assert 'path "sparknomad/pipelines/*" { capabilities = ["write"] }' in rules
+
+
+@pytest.mark.parametrize("namespace", ["default", "team"])
+def test_what_runs_a_pipeline_sends_runs_in_its_own_namespace_only(namespace: str) -> None:
+    rules = roles.pipeline_rules(namespace)
+    allowed = [block.split('"')[1] for block in rules.split("namespace ")[1:]
+               if "dispatch-job" in block]  # fmt: skip
+    assert allowed == [namespace] and "submit-job" not in rules
+
+
 def test_tasks_of_runs_read_only_their_own_directory() -> None:
     rules = roles.run_rules("team", "sparknomad/credentials/abc")
     assert 'path "sparknomad/credentials/abc/*"' in rules and "dispatch" not in rules

@@ -144,6 +144,18 @@ class RunsPipelines(ABC):
         self._check_steps(spec, pipeline)
         self._pipeline_submit(spec, pipeline)
 
+    def check_pipelines(self, cluster: str, *, schedule: bool = False) -> None:
+        """Refuse pipelines where they may not be sent from here; nothing is remembered of them.
+
+        Args:
+            cluster: its name.
+            schedule: whether it is about running them by a schedule.
+
+        Raises:
+            ForbiddenError: with what is needed.
+        """
+        del cluster, schedule
+
     def pipeline_state(self, cluster: str, run: str) -> PipelineState | None:
         """Where a pipeline's run stands; ``None`` before it has begun.
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 from cloudmesh.sparknomad.cluster.fitting import check_fit
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.pipelines import RunsPipelines
+from cloudmesh.sparknomad.cluster.serving import ServesApi
 from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.configuration import Configuration
@@ -70,7 +71,7 @@ class ProviderContext:
     show: Callable[[str, str], None] = lambda subject, state: None
 
 
-class ClusterProvider(Shareable, RunsPipelines, ABC):
+class ClusterProvider(Shareable, RunsPipelines, ServesApi, ABC):
     """What runs clusters and runs.
 
     Args:

@@ -50,8 +50,17 @@ class Shareable:
         """The files that another machine needs to take over, by name."""
         self._alone(name)
 
-    def token_files(self, name: str, token: IssuedToken, ttl: float | None) -> dict[str, str]:
-        """The files that a token's user needs, by name."""
+    def token_files(
+        self, name: str, token: IssuedToken, ttl: float | None, *, inside: bool = False
+    ) -> dict[str, str]:
+        """The files that a token's user needs, by name.
+
+        Args:
+            name: of the cluster.
+            token: that was made.
+            ttl: seconds for which they are good; ``None`` for as long as can be.
+            inside: whether they are used on a host of the cluster.
+        """
         self._alone(name)
 
     def adopt(self, name: str, bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -158,44 +159,56 @@ class Images(ImageStore):
         return self.inspect(recipe.spec.image)
 
     def _layers(self, recipe: Recipe) -> tuple[list[Layer], dict[str, Any]]:
-        spec, line = recipe.spec, recipe.line
-        base, java = base_layers(self.store, self.say)
-        python = _DEBIAN_PYTHON
-        base_config: dict[str, Any] = {}
-        if spec.base != "debian":
-            base, python, base_config = foreign.base_layer(self.store, spec.base, self.say)
-        spark_home = fetch_spark(line, self.cache, self.say)
-        java_home = find_java(self.cache, self.say, configured=self.java)
-        connectors = fetch_connectors(line, self.cache, java_home, self.say)
-        keys = recipe.keys
-        lower = [
-            base,
-            java,
-            self.store.layer(
-                f"spark {line.spark}",
-                keys["spark"],
-                lambda tree: fill_spark(tree, spark_home, spec.variant, self.machine),
-            ),
-            self.store.layer(
-                f"connectors for Hadoop {line.hadoop}",
-                keys["connectors"],
-                lambda tree: fill_connectors(
-                    tree, connectors, spark_home, spec.variant, self.machine
-                ),
-            ),
-        ]
-        code = self.store.layer(
-            "sparknomad",
-            keys["sparknomad"],
-            lambda tree: fill_code(tree, build_agent(line, self.cache, java_home, self.say)),
-        )
+        """All layers; those that need nothing of one another are made at the same time."""
+        with ThreadPoolExecutor(2) as pool:
+            spark = pool.submit(self._spark_layer, recipe)
+            rest = pool.submit(self._own_layers, recipe)
+            # The longest is done by this thread: the user's interrupt ends it at once.
+            base, java, python, base_config = self._base(recipe.spec)
+            connectors, code = rest.result()
+            lower = [base, java, spark.result(), connectors]
         requirements = self.store.layer(
             "requirements",
-            key_of(keys["requirements"], python),
-            lambda tree: self._fill_requirements(tree, spec.requirements, python),
+            key_of(recipe.keys["requirements"], python),
+            lambda tree: self._fill_requirements(tree, recipe.spec.requirements, python),
         )
         archive = self._archive_layer(recipe, [*lower, code])
         return [*lower, archive, code, requirements], self._config(recipe, base_config)
+
+    def _base(self, spec: ImageSpec) -> tuple[Layer, Layer, str, dict[str, Any]]:
+        """The system's layer and Java's, its Python's version, and what Docker says of it."""
+        base, java = base_layers(self.store, self.say)
+        if spec.base == "debian":
+            return base, java, _DEBIAN_PYTHON, {}
+        base, python, config = foreign.base_layer(self.store, spec.base, self.say)
+        return base, java, python, config
+
+    def _spark_layer(self, recipe: Recipe) -> Layer:
+        spec, line = recipe.spec, recipe.line
+        spark_home = fetch_spark(line, self.cache, self.say)
+        return self.store.layer(
+            f"spark {line.spark}",
+            recipe.keys["spark"],
+            lambda tree: fill_spark(tree, spark_home, spec.variant, self.machine),
+        )
+
+    def _own_layers(self, recipe: Recipe) -> tuple[Layer, Layer]:
+        """The connectors and our own code; Ivy fetches for both, one after the other."""
+        spec, line = recipe.spec, recipe.line
+        spark_home = fetch_spark(line, self.cache, self.say)
+        java_home = find_java(self.cache, self.say, configured=self.java)
+        fetched = fetch_connectors(line, self.cache, java_home, self.say)
+        connectors = self.store.layer(
+            f"connectors for Hadoop {line.hadoop}",
+            recipe.keys["connectors"],
+            lambda tree: fill_connectors(tree, fetched, spark_home, spec.variant, self.machine),
+        )
+        code = self.store.layer(
+            "sparknomad",
+            recipe.keys["sparknomad"],
+            lambda tree: fill_code(tree, build_agent(line, self.cache, java_home, self.say)),
+        )
+        return connectors, code
 
     def _archive_layer(self, recipe: Recipe, lower: list[Layer]) -> Layer:
         key = recipe.keys["archive"]

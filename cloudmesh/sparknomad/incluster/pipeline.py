@@ -27,7 +27,8 @@ __all__ = [
     "write_state",
 ]
 
-_POLL_SECONDS = 0.3
+_SOON_SECONDS, _POLL_SECONDS = 0.1, 0.3
+_LOOKING = 4
 _LOST_SECONDS = 60.0
 _AWAY_SECONDS = 2.0
 _ENDED = ("succeeded", "failed", "cancelled", "skipped")
@@ -222,6 +223,7 @@ class Engine:
         """
         recalled = False
         while True:
+            began = time.monotonic()
             try:
                 if not recalled:
                     self._recall()
@@ -233,7 +235,9 @@ class Engine:
                 continue
             if ended:
                 return ended
-            pause(_POLL_SECONDS)
+            # Where looking is cheap, the next step begins sooner; it takes a fifth of the time.
+            took = time.monotonic() - began
+            pause(min(_POLL_SECONDS, max(_SOON_SECONDS, _LOOKING * took)))
 
     def _step_on(self, pause: Callable[[float], None]) -> PipelineState | None:
         """Do what is due now; the state if that was all."""

@@ -46,6 +46,7 @@ HELD = "held"
 """A file in the directory of a run that is prepared, but not sent."""
 
 _PLANS = "/sparknomad/pipelines"
+_ARTIFACTS = "/sparknomad/artifacts"
 _SCHEDULED = "NOMAD_META_plan"
 _ENDED = ("complete", "failed", "lost", "unknown")
 _PATIENCE_SECONDS = 120.0
@@ -75,14 +76,28 @@ class NomadBackend:
     _children: dict[str, str] = field(default_factory=dict)
 
     def _ask(self, path: str) -> Any:
-        return run_private.ask_nomad(self.address, self.secrets, path)
+        return run_private.ask_nomad(self.address, self.secrets, _within(path))
+
+    def _tell(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return run_private.tell_nomad(self.address, self.secrets, _within(path), body)
+
+    def service(self, name: str) -> str:
+        """The address of one of the cluster's servers, which are in a namespace of their own."""
+        path = f"/v1/service/{quote(name)}?namespace=default"
+        told = run_private.ask_nomad(self.address, self.secrets, path)
+        return f"{told[0]['Address']}:{told[0]['Port']}" if told else ""
+
+    def key(self, path: str) -> str:
+        """The key that signs what is told of the end."""
+        told = self._ask(f"/v1/var/{path}")
+        return str(((told or {}).get("Items") or {}).get("key", ""))
 
     def send(self, attempt: pipeline.Attempt) -> None:
         """See `pipeline.Backend`; Nomad itself keeps a token from being dispatched twice."""
         job = quote(str(attempt.send["job"]), safe="")
         path = f"/v1/job/{job}/dispatch?idempotency_token={quote(attempt.run)}"
         body = {"Payload": attempt.send["payload"], "Meta": attempt.send["meta"]}
-        told = run_private.tell_nomad(self.address, self.secrets, path, body)
+        told = self._tell(path, body)
         if told.get("DispatchedJobID"):
             self._children[attempt.run] = told["DispatchedJobID"]
 
@@ -146,10 +161,15 @@ class NomadBackend:
         for allocation in found or ():
             if allocation["ClientStatus"] == "running":
                 path = f"/v1/client/allocation/{allocation['ID']}/signal"
-                run_private.tell_nomad(self.address, self.secrets, path, {"Signal": "SIGTERM"})
+                self._tell(path, {"Signal": "SIGTERM"})
 
 
 _PENDING = pipeline.Seen("pending")
+
+
+def _within(path: str) -> str:
+    """A request of Nomad's API for the namespace of this task."""
+    return f"{path}{'&' if '?' in path else '?'}namespace={quote(run_private.namespace())}"
 
 
 @dataclass
@@ -281,15 +301,20 @@ def _task() -> int:
     """The task of a dispatched job, or of a launch of a schedule: its plan lies in the HDFS.
 
     It just ends when it is told to, as when its host is drained: another one goes on. Who cancels
-    the pipeline ends its runs.
+    the pipeline ends its runs, or lets it do so by a signal of its own.
     """
+    stop = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: stop.set())
     local = Path(os.environ["NOMAD_TASK_DIR"])
     wanted = _wanted(local)
     services = json.loads((local / "services.json").read_text("utf-8"))
     place = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "pipeline"
     place.mkdir(parents=True, exist_ok=True)
-    hdfs = webhdfs.WebHdfs(services["hdfs_http"], patience=_PATIENCE_SECONDS)
-    content = hdfs.read(f"{_PLANS}/{wanted}")
+    backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
+    # Nomad's templates know services of the task's own namespace only.
+    address = services["hdfs_http"] or backend.service(os.environ["SPARKNOMAD_HDFS"])
+    hdfs = webhdfs.WebHdfs(address, patience=_PATIENCE_SECONDS)
+    content = hdfs.read(wanted)
     if content is None:
         _say(f"the plan {wanted} is not there any more")
         return 1
@@ -298,10 +323,9 @@ def _task() -> int:
         # https://developer.hashicorp.com/nomad/docs/job-specification/periodic: the id of a
         # launch ends with its second.
         plan = pipeline_launch.launched(plan, int(os.environ["NOMAD_JOB_ID"].rpartition("-")[2]))
-    backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
     _sweep(hdfs)
-    ended = _run(plan, backend, place / "state.json", threading.Event())
-    key = _key(backend, plan.secret) if plan.secret else ""
+    ended = _run(plan, backend, place / "state.json", stop)
+    key = backend.key(plan.secret) if plan.secret else ""
     _tell(plan, key, ended)
     if plan.keep is not None and ended.state == "succeeded":
         pipeline_end.expire(hdfs, plan.run, plan.kept, time.time() + plan.keep)
@@ -312,16 +336,13 @@ def _task() -> int:
 
 
 def _wanted(local: Path) -> str:
-    """The plan's name: a dispatch brings it, a schedule has it."""
+    """The plan's path: a dispatch tells its name or its digest, a schedule has the name."""
     if os.environ.get(_SCHEDULED):
-        return os.environ[_SCHEDULED]
-    return str(json.loads((local / "run.json").read_text("utf-8"))["plan"])
-
-
-def _key(backend: NomadBackend, path: str) -> str:
-    """The key that signs what is told of the end."""
-    told = run_private.ask_nomad(backend.address, backend.secrets, f"/v1/var/{path}")
-    return str(((told or {}).get("Items") or {}).get("key", ""))
+        return f"{_PLANS}/{os.environ[_SCHEDULED]}"
+    asked = json.loads((local / "run.json").read_text("utf-8"))
+    return (
+        f"{_ARTIFACTS}/{asked['artifact']}" if "artifact" in asked else f"{_PLANS}/{asked['plan']}"
+    )
 
 
 def _sweep(hdfs: webhdfs.WebHdfs) -> None:

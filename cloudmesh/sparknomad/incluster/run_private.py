@@ -17,6 +17,7 @@ __all__ = [
     "ask_nomad",
     "clear",
     "forget",
+    "namespace",
     "private_directory",
     "redaction",
     "storage_secrets",
@@ -148,9 +149,10 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
 
 
 def _delete_variable(cluster: Mapping[str, Any], private: Path) -> None:
-    path = f"/v1/var/{cluster['credentials_variable']}?namespace={_namespace()}"
+    path = f"/v1/var/{cluster['credentials_variable']}?namespace={namespace()}"
     _request(cluster["nomad"], private, "DELETE", path)
 
 
-def _namespace() -> str:
+def namespace() -> str:
+    """Nomad's namespace of this task."""
     return os.environ.get("NOMAD_NAMESPACE") or "default"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudmesh.sparknomad.access_tokens import FIRST
 from cloudmesh.sparknomad.errors import (
     ConflictError,
     DependencyError,
@@ -30,7 +31,6 @@ __all__ = ["Binding", "Running", "find_running", "open_store", "serve", "stop_se
 
 _GRACE_SECONDS = 15
 _HEADER_BYTES = 32 * 1024
-_FIRST = "first"
 _TURN_SECONDS = 0.001
 
 
@@ -169,8 +169,8 @@ def serve(
         scheme = "https" if binding.certificate else "http"
         url = f"{scheme}://{binding.host}:{port}/v1"
         if not store.tokens():
-            secret = store.create_token(_FIRST, "operator")
-            say(f"token {_FIRST!r} of an operator, shown once: {secret}")
+            secret = store.create_token(FIRST, "operator")
+            say(f"token {FIRST!r} of an operator, shown once: {secret}")
         service = Service(paths, store, limits or Limits(), allow_local)
         server = uvicorn.Server(
             uvicorn.Config(

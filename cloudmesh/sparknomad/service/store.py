@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
 import json
-import secrets
 import sqlite3
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.errors import ConflictError, InputError, NotFoundError
-from cloudmesh.sparknomad.specs import ROLES
+from cloudmesh.sparknomad.access_tokens import AccessToken, digest_of, make_token
+from cloudmesh.sparknomad.errors import ConflictError, NotFoundError
 
 __all__ = ["Answered", "Operation", "ServiceStore", "Token", "new_id"]
 
@@ -40,6 +38,7 @@ CREATE TABLE IF NOT EXISTS answers (
 """
 _KEPT_SECONDS = 7 * 86_400.0
 _UNFINISHED = ("accepted", "running")
+_ADD = "INSERT INTO tokens VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,6 @@ class Answered:
     is_new: bool
 
 
-def _hash(secret: str) -> str:
-    """Of 256 random bits: nobody finds them by trying, so no slow function is needed."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 class ServiceStore:
     """Reads and writes the service's file.
 
@@ -175,21 +169,21 @@ class ServiceStore:
             InputError: if there is no such role.
             ConflictError: if there is a token of this name.
         """
-        if role not in ROLES:
-            raise InputError(f"--role={role}: must be one of {', '.join(ROLES)}.")
-        secret = secrets.token_urlsafe(32)
-        now = time.time()
+        made, secret = make_token(name, role, ttl)
         try:
             with self._transaction() as connection:
-                connection.execute(
-                    "INSERT INTO tokens VALUES (?, ?, ?, ?, ?)",
-                    (name, role, _hash(secret), now, None if ttl is None else now + ttl),
-                )
+                connection.execute(_ADD, _row(made))
         except sqlite3.IntegrityError:
             raise ConflictError(
                 f"There is a token {name!r} already.", hint="Revoke it first, or take another name."
             ) from None
         return secret
+
+    def replace_tokens(self, tokens: Sequence[AccessToken]) -> None:
+        """Let these be all tokens that there are."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM tokens")
+            connection.executemany(_ADD, [_row(each) for each in tokens])
 
     def tokens(self) -> list[Token]:
         """All tokens, by name."""
@@ -209,7 +203,7 @@ class ServiceStore:
 
     def find_token(self, secret: str) -> Token | None:
         """Whose secret this is; ``None`` if it is nobody's, or has ended."""
-        wanted = _hash(secret)
+        wanted = digest_of(secret)
         with self._asking:
             sql = "SELECT * FROM tokens WHERE hash = ?"
             row = self._kept().execute(sql, (wanted,)).fetchone()
@@ -350,6 +344,10 @@ _SELECT = (
     "SELECT *, (SELECT COUNT(*) FROM lines WHERE lines.operation = operations.operation) "
     "AS lines FROM operations"
 )
+
+
+def _row(token: AccessToken) -> tuple[Any, ...]:
+    return token.name, token.role, token.digest, token.created, token.expires
 
 
 def new_id() -> str:

@@ -205,6 +205,7 @@ class PipelineVerbs(PipelineLookingVerbs):
         refuse_wrong(spec, find)
         target = self._target_spec(record.cluster)
         provider = self._provider(target.provider)
+        provider.check_pipelines(target.cluster)
         self._ensure_started(target)
         self._wake(target)
         former = self._pipelines.reusable(spec.pipeline, record.cluster) if reuse else {}

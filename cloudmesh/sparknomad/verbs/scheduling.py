@@ -65,6 +65,7 @@ class ScheduleVerbs(PipelineVerbs):
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
         provider.require_schedules()
+        provider.check_pipelines(target.cluster, schedule=True)
         pattern = self._new_record(spec, values, target.cluster, site, run)
         laid = self._lay_out(spec, pattern, values, {})
         made = ScheduleRecord(

@@ -116,8 +116,16 @@ class SharingVerbs(Core):
             ConflictError: if there is another cluster of this name.
         """
         bundle = read_bundle(path, passphrase)
-        bundle = dataclasses.replace(bundle, name=name or bundle.name)
-        spec = build_spec(ClusterSpec, {**bundle.spec, "cluster": bundle.name}, origin=str(path))
+        return self.cluster_adopt(dataclasses.replace(bundle, name=name or bundle.name), str(path))
+
+    def cluster_adopt(self, bundle: Bundle, origin: str = "a bundle") -> Bundle:
+        """Do what `cluster_import` does with a bundle that was read before.
+
+        Args:
+            bundle: with the name that the cluster is to have here.
+            origin: where it comes from, for messages.
+        """
+        spec = build_spec(ClusterSpec, {**bundle.spec, "cluster": bundle.name}, origin=origin)
         found = self.store.find_cluster(bundle.name)
         if found and found.provider != bundle.provider:
             raise ConflictError(

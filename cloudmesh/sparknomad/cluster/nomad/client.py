@@ -14,6 +14,7 @@ from urllib.parse import quote
 from cloudmesh.sparknomad.cluster.nomad.hosts.distrust import explain
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 from cloudmesh.sparknomad.cluster.nomad.members import Members
+from cloudmesh.sparknomad.cluster.nomad.variables import ChangedError, NotThereError, Variables
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 
 __all__ = ["Nomad", "NotThereError", "probed", "serving", "tasks_of"]
@@ -25,10 +26,6 @@ _CONNECT_SECONDS, _READ_SECONDS = 3, 15
 _ELECTION_SECONDS = 12
 _ELECTION = ("No cluster leader", "rpc error", "failed to get conn", "EOF", "leadership")
 _BLOCK = 1024 * 1024
-
-
-class NotThereError(ClusterError):
-    """Nomad knows no such thing."""
 
 
 def serving(addresses: Sequence[str], certificate: Certificate | None) -> str:
@@ -61,7 +58,7 @@ def probed(addresses: Sequence[str], certificate: Certificate | None) -> dict[st
         return dict(zip(addresses, pool.map(leads, addresses), strict=True))
 
 
-class Nomad(Members):
+class Nomad(Members, Variables):
     """One Nomad cluster.
 
     Args:
@@ -177,7 +174,8 @@ class Nomad(Members):
                 raise NotThereError(f"Nomad knows no {what}: {text}") from error
             if status >= 500 and any(word in text for word in _ELECTION):
                 raise UnreachableError(f"Nomad does not serve now: {text}") from error
-            raise ClusterError(f"Nomad refused {what} (HTTP {status}): {text}") from error
+            kind = ChangedError if status == 409 else ClusterError
+            raise kind(f"Nomad refused {what} (HTTP {status}): {text}") from error
 
     def _request(self, *path: str, method: str = "get", **options: Any) -> Any:
         """Call an endpoint that python-nomad has not, through its own requester."""
@@ -234,29 +232,7 @@ class Nomad(Members):
         """
         self._request("operator", "snapshot", params={"stale": ""})
 
-    # variables and services
-
-    def put_variable(self, path: str, items: Mapping[str, str]) -> None:
-        """Write a Nomad Variable."""
-        body = {"Path": path, "Items": dict(items), "Namespace": self.namespace}
-        self._request("var", path, method="put", json=body, params=self._here)
-
-    @property
-    def _here(self) -> dict[str, Any]:
-        # python-nomad's requester leaves it out for some endpoints.
-        return {"namespace": self.namespace}
-
-    def variables(self, prefix: str) -> list[str]:
-        """The paths of the Nomad Variables that begin so."""
-        found = self._request("vars", params={"prefix": prefix, **self._here}).json()
-        return [str(entry["Path"]) for entry in found or ()]
-
-    def delete_variable(self, path: str) -> None:
-        """Remove a Nomad Variable; fine if it is not there."""
-        try:
-            self._request("var", path, method="delete", params=self._here)
-        except NotThereError:
-            return
+    # policies
 
     def put_policy(self, name: str, rules: str, job: str = "", about: str = "") -> None:
         """Write an ACL policy: for tokens, or for the tasks of a job."""
@@ -310,10 +286,10 @@ class Nomad(Members):
         # python-nomad sends no body with DELETE; Nomad looks at the path only.
         self._request("agent", "keyring", what, method="put", json={"Key": key})
 
-    def service(self, name: str) -> list[str]:
-        """The addresses of a service."""
+    def service(self, name: str, namespace: str = "default") -> list[str]:
+        """The addresses of a service; the cluster's own servers are in the default namespace."""
         try:
-            found = self._request("service", name).json()
+            found = self._request("service", name, params={"namespace": namespace}).json()
         except NotThereError:
             return []
         return [f"{entry['Address']}:{entry['Port']}" for entry in found]

@@ -98,6 +98,15 @@ class Installation(ABC):
         """What the user of a token needs to reach the cluster, by the names of files."""
 
     @abstractmethod
+    def service_certificate(self, cluster: NomadCluster) -> tuple[str, str]:
+        """A certificate for the REST service and its key, as PEM; both empty on loopback."""
+
+    @property
+    @abstractmethod
+    def authority(self) -> Path | None:
+        """The file with the certificates that the cluster's own are checked against."""
+
+    @abstractmethod
     def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
         """What `rotate` would do."""
 
@@ -188,6 +197,15 @@ class ThisMachine(Installation):
     def token_files(self, lifetime: timedelta) -> dict[str, str]:
         """Nothing: loopback is reached without certificates."""
         return {}
+
+    def service_certificate(self, cluster: NomadCluster) -> tuple[str, str]:
+        """None: only this machine reaches the service."""
+        return "", ""
+
+    @property
+    def authority(self) -> Path | None:
+        """There is none."""
+        return None
 
     def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
         """There is nothing to rotate."""

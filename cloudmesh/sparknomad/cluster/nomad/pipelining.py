@@ -11,18 +11,24 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.definition import Definition, build_definition
-from cloudmesh.sparknomad.cluster.nomad import uploads, vault
+from cloudmesh.sparknomad.cluster.nomad import shared_runs, uploads, vault
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
-from cloudmesh.sparknomad.cluster.nomad.plans import pipeline_job, run_job, run_meta
+from cloudmesh.sparknomad.cluster.nomad.plans import (
+    SWEEP,
+    pipeline_job,
+    run_job,
+    run_meta,
+    sweep_job,
+)
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.recorded import Recorded
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import (
     KEYS,
     PIPELINE_POLICY,
-    PIPELINE_RULES,
     forbidden,
+    pipeline_rules,
 )
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
 from cloudmesh.sparknomad.errors import UnreachableError
@@ -31,6 +37,7 @@ from cloudmesh.sparknomad.incluster.pipeline_launch import launch_id
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["PLANS", "SCHEDULE", "Pipelining", "key_path", "run_of_launch"]
 
@@ -43,20 +50,50 @@ SCHEDULE = "schedule-"
 
 _STATE = "alloc/data/pipeline"
 _ENDED = ("complete", "failed", "lost")
+_CANCEL_SECONDS = 90.0
 
 
 class Pipelining(Recorded):
     """The part of the provider that runs pipelines."""
 
+    def check_pipelines(self, cluster: str, *, schedule: bool = False) -> None:
+        """See `RunsPipelines.check_pipelines`."""
+        role = self.role(cluster)
+        if role and schedule:
+            raise forbidden(cluster, role, "run pipelines by a schedule")
+        if role == "reader":
+            raise forbidden(cluster, role, "run pipelines")
+
     def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
-        cluster = self._own(spec.cluster, "run pipelines")
+        cluster = self._read(spec.cluster)
+        self.check_pipelines(spec.cluster)
         nomad = self._runs_nomad(spec.cluster)
-        job = pipeline_job(cluster, cluster.spark, pipeline.site)
-        nomad.put_policy(PIPELINE_POLICY + job.id, PIPELINE_RULES, job.id)
-        register_job(nomad, job)
-        name = self._bring_plan(nomad, spec.cluster, pipeline)
-        asked = json.dumps({"plan": name}).encode()
-        nomad.dispatch(job.id, asked, {"pipeline": pipeline.run}, f"{pipeline.run}{pipeline.mark}")
+        job = pipeline_job(cluster, cluster.spark, pipeline.site, nomad.namespace)
+        if cluster.role:
+            shared_runs.require_pipelines(nomad, job.id)
+        else:
+            rules = pipeline_rules(nomad.namespace)
+            nomad.put_policy(PIPELINE_POLICY + job.id, rules, job.id)
+            register_job(nomad, job)
+            self._let_sweep(nomad, cluster, pipeline)
+        asked = self._bring_plan(nomad, spec.cluster, pipeline)
+        payload = json.dumps(asked).encode()
+        mark = f"{pipeline.run}{pipeline.mark}"
+        nomad.dispatch(job.id, payload, {"pipeline": pipeline.run}, mark)
+
+    @staticmethod
+    def _let_sweep(nomad: Nomad, cluster: NomadCluster, pipeline: PipelineSubmission) -> None:
+        """Let what a pipeline keeps for a while go when that is over."""
+        if pipeline.keep is not None:
+            register_job(nomad, sweep_job(cluster, cluster.spark, pipeline.site))
+
+    def _renew_sweeps(self, nomad: Nomad, cluster: NomadCluster) -> None:
+        """Let them run the image that the cluster has now, where there are some."""
+        there = {job["ID"] for job in nomad.jobs(SWEEP) if not job.get("Stop")}
+        for part in cluster.parts:
+            job = sweep_job(cluster, cluster.spark, part.name)
+            if job.id in there:
+                register_job(nomad, job)
 
     def _own(self, name: str, what: str) -> NomadCluster:
         """The record of a cluster with which this user may do all."""
@@ -67,33 +104,45 @@ class Pipelining(Recorded):
 
     def _bring_plan(
         self, nomad: Nomad, cluster: str, pipeline: PipelineSubmission, *, lasting: bool = False
-    ) -> str:
-        """Bring what a pipeline's runs need, and their plan into the cluster's HDFS; its name.
+    ) -> dict[str, str]:
+        """Bring what a pipeline's runs need, and their plan into the cluster's HDFS.
 
         Args:
             nomad: a client.
             cluster: its name.
             pipeline: what is planned.
             lasting: whether it is the pattern of more than one run.
+
+        Returns:
+            Where the plan is: the name of a ``plan``, or of an ``artifact``, which tokens may
+            write.
         """
         key = self._keep_key(nomad, pipeline)
+        role = self.role(cluster)
 
         def prepared(submission: Submission) -> Mapping[str, Any]:
             """Bring what a run needs, and tell how it is dispatched."""
-            job, payload, meta = self._dispatchable(nomad, cluster, submission, lasting=lasting)
+            shared = shared_runs.find_job(nomad, submission) if role else ""
+            job, payload, meta = self._dispatchable(
+                nomad, cluster, submission, shared, lasting=lasting
+            )
             return {"job": job, "payload": base64.b64encode(payload).decode(), "meta": meta}
 
         try:
             plan = plan_of(pipeline, prepared, key, _ROOT)
             text = json.dumps(asdict(plan)).encode()
+            hdfs = Access(nomad, pipeline.site).hdfs()
+            if role:
+                place = self._directory(cluster)
+                return {"artifact": uploads.bring_text(hdfs, place, pipeline.run, text)}
             name = f"{pipeline.run}/{hashlib.sha256(pipeline.mark.encode()).hexdigest()[:16]}.json"
-            Access(nomad, pipeline.site).hdfs().write(f"{PLANS}/{name}", text)
+            hdfs.write(f"{PLANS}/{name}", text)
         except WebHdfsError as error:
             raise UnreachableError(
                 f"The pipeline could not be brought into the cluster: {error}",
                 hint="See `cms sparknomad cluster status`; deploy the cluster again.",
             ) from error
-        return name
+        return {"plan": name}
 
     @staticmethod
     def _keep_key(nomad: Nomad, pipeline: PipelineSubmission) -> str:
@@ -188,7 +237,12 @@ class Pipelining(Recorded):
 
     def _pipeline_cancel(self, cluster: str, run: str) -> None:
         """Stop what sends runs, then the runs: their credentials go with them."""
-        nomad = self._runs_nomad(cluster)
+        nomad, role = self._runs_nomad(cluster), self.role(cluster)
+        if role == "reader":
+            raise forbidden(cluster, role, "end pipelines")
+        if role == "submitter":
+            self._tell_to_cancel(nomad, cluster, run)
+            return
         state = self._pipeline_state(cluster, run)
         for job in self._dispatches(nomad, run):
             if job["Status"] != "dead":
@@ -199,6 +253,21 @@ class Pipelining(Recorded):
             mine = job.get("ParentID") and (job.get("Meta") or {}).get("run") in sent
             if mine and job["Status"] != "dead":
                 nomad.stop(job["ID"])
+
+    def _tell_to_cancel(self, nomad: Nomad, cluster: str, run: str) -> None:
+        """Let what runs a pipeline cancel it: a submitter's token may not stop jobs."""
+        child = self._dispatches(nomad, run)[0]["ID"]
+
+        def ended() -> bool:
+            state = self._pipeline_state(cluster, run)
+            if state is not None and state.state != "running":
+                return True
+            # Told again: one that just starts does not hear it.
+            shared_runs.end_by_signal(nomad, child, run, shared_runs.CANCEL)
+            return False
+
+        deadline = Deadline(_CANCEL_SECONDS)
+        wait_until(ended, f"pipeline run {run} to end", deadline, interval=2.0)
 
 
 def key_path(run: str) -> str:

@@ -19,6 +19,8 @@ from cloudmesh.sparknomad.specs import ExecutorRange
 
 __all__ = [
     "SCALER",
+    "SERVICE",
+    "SWEEP",
     "DRIVER_FACTOR",
     "DRIVER_OVERHEAD_MB",
     "SERVICE_JOBS",
@@ -32,13 +34,21 @@ __all__ = [
     "run_meta",
     "run_variables",
     "scheduled_job",
+    "service_job",
     "service_jobs",
     "shared_job_id",
     "shared_jobs",
+    "sweep_job",
 ]
 
 SERVICE_JOBS = ("hdfs", "spark-master", "spark-worker", "spark-history")
 """The cluster's own jobs, in the order in which they are started."""
+
+SWEEP = "pipeline-sweep"
+"""The job that removes what pipelines have left when its time is over."""
+
+SERVICE = "service"
+"""The job that serves the REST API."""
 
 SCALER = "scaler"
 """The job that decides how many workers there are, and when a cluster is idle."""
@@ -170,10 +180,39 @@ def _site_jobs(
     return [_load("gateway", plain), *jobs]
 
 
-def pipeline_job(cluster: NomadCluster, spark: str, site: str = "") -> NomadJob:
-    """The parameterized job whose dispatches run pipelines."""
+def pipeline_job(
+    cluster: NomadCluster, spark: str, site: str = "", namespace: str = "default"
+) -> NomadJob:
+    """The parameterized job whose dispatches run pipelines in a namespace."""
     shared = _shared(cluster, spark, cluster.part(site).name)
-    return _load("pipeline", {key: value for key, value in shared.items() if key != "conf"})
+    plain = {key: value for key, value in shared.items() if key != "conf"}
+    return _load("pipeline", {**plain, "namespace": namespace})
+
+
+def service_job(
+    cluster: NomadCluster, *, namespace: str, packages: str, port: int, tls: bool, mark: str
+) -> NomadJob:
+    """The job that serves the REST API.
+
+    Args:
+        cluster: what runs it.
+        namespace: of Nomad.
+        packages: the SHA-256 of the archive of what it imports.
+        port: where it listens.
+        tls: whether it has a certificate.
+        mark: differs where it is started with something else.
+    """
+    shared = _shared(cluster, cluster.spark, "")
+    plain = {key: shared[key] for key in ("driver", "image", "rootfs", "environment")}
+    own = {"namespace": namespace, "packages": packages, "port": port, "tls": tls, "mark": mark}
+    hdfs = f"hdfs-http{cluster.part('').suffix}"
+    return _load(SERVICE, {**plain, **own, "hdfs": hdfs})
+
+
+def sweep_job(cluster: NomadCluster, spark: str, site: str = "") -> NomadJob:
+    """The periodic job that removes what pipelines have left at a site when its time is over."""
+    shared = _shared(cluster, spark, cluster.part(site).name)
+    return _load(SWEEP, {key: value for key, value in shared.items() if key != "conf"})
 
 
 def scheduled_job(

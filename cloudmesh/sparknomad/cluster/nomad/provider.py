@@ -142,6 +142,7 @@ class NomadProvider(Sharing):
         agent.put_secret(nomad, cluster, deadline)
         installation.prepare(cluster, nomad)
         self._register_all(nomad, cluster, deadline, rolling=rolling)
+        self._renew_sweeps(nomad, cluster)
         for namespace in shared_runs.namespaces(nomad):
             shared_runs.prepare_namespace(nomad, cluster, namespace, deadline)
 

@@ -53,6 +53,7 @@ class HostRecord:
         site: that it is part of, or empty.
         joined: whether it came up; else its reason stands in `problem`.
         problem: why it is not part of the cluster now, or empty.
+        inside: whether who has this record is itself on a host of the cluster.
     """
 
     name: str
@@ -69,6 +70,7 @@ class HostRecord:
     site: str = ""
     joined: bool = False
     problem: str = ""
+    inside: bool = False
 
     @property
     def outside(self) -> str:
@@ -81,7 +83,7 @@ class HostRecord:
             ipaddress.ip_address(self.name)
         except ValueError:
             return self.address
-        return self.address if self.jump else self.name
+        return self.address if self.jump or self.inside else self.name
 
 
 def remembered(wanted: Iterable[HostRecord], known: Iterable[HostRecord]) -> tuple[HostRecord, ...]:

@@ -20,12 +20,14 @@ __all__ = [
     "KEYS",
     "ROLES",
     "PIPELINE_POLICY",
-    "PIPELINE_RULES",
     "RUN_POLICY",
     "SCALER_POLICY",
     "SCALER_RULES",
+    "SERVICE_POLICY",
+    "SERVICE_RULES",
     "check",
     "forbidden",
+    "pipeline_rules",
     "policy_name",
     "policy_rules",
     "role_of",
@@ -39,16 +41,15 @@ RUN_POLICY = "sparknomad-runs-"
 """The beginning of the names of policies that tasks of runs have."""
 
 PIPELINE_POLICY = "sparknomad-"
+"""The beginning of the names of policies that tasks of pipelines have."""
 
 KEYS = "sparknomad/pipelines"
 """Where the Variables lie with the keys that sign what is told of a pipeline's end."""
 
-PIPELINE_RULES = (
-    'namespace "default" { capabilities = '
-    '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"]\n'
-    f'  variables {{ path "{KEYS}/*" {{ capabilities = ["read"] }} }}\n}}\n'
-)
-"""What the task may do that runs a pipeline: dispatch, read, and end what it has sent."""
+SERVICE_POLICY = "sparknomad-service"
+
+SERVICE_RULES = 'namespace "default" { capabilities = ["read-job"] }\n'
+"""What the service's task may do itself: find the cluster's servers. It calls with a token."""
 
 SCALER_POLICY = "sparknomad-scaler"
 
@@ -61,7 +62,8 @@ SCALER_RULES = (
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")
 
-_SEES = 'namespace "default" { capabilities = ["read-job"] }\nnode { policy = "read" }\n'
+_SERVERS = 'namespace "default" { capabilities = ["read-job"] }\n'
+_SEES = f'{_SERVERS}node {{ policy = "read" }}\n'
 
 _RULES = {
     "operator": (
@@ -73,7 +75,8 @@ _RULES = {
     "submitter": (
         f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "dispatch-job", '
         '"read-logs", "read-fs", "alloc-lifecycle"]\n'
-        f'  variables {{ path "{DIRECTORY}/*" {{ capabilities = ["write", "destroy"] }} }}\n}}\n'
+        f'  variables {{\n    path "{DIRECTORY}/*" {{ capabilities = ["write", "destroy"] }}\n'
+        f'    path "{KEYS}/*" {{ capabilities = ["write"] }}\n  }}\n}}\n'
     ),
     "reader": (
         f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "read-logs", '
@@ -121,9 +124,22 @@ def run_rules(namespace: str, credentials: str) -> str:
         credentials: the directory of Variables that hold credentials of their storages.
     """
     return (
-        'namespace "default" { capabilities = ["read-job"] }\n'
-        f'namespace "{namespace}" {{\n  variables {{ path "{credentials}/*" '
+        f'{_SERVERS}namespace "{namespace}" {{\n  variables {{ path "{credentials}/*" '
         '{ capabilities = ["read", "destroy"] } }\n}\n'
+    )
+
+
+def pipeline_rules(namespace: str) -> str:
+    """What the task may do that runs a pipeline: dispatch, read, and end what it has sent.
+
+    Args:
+        namespace: of the pipeline and its runs; the cluster's servers are in another.
+    """
+    servers = "" if namespace == CLUSTER_NAMESPACE else _SERVERS
+    return (
+        f'{servers}namespace "{namespace}" {{ capabilities = '
+        '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"]\n'
+        f'  variables {{ path "{KEYS}/*" {{ capabilities = ["read"] }} }}\n}}\n'
     )
 
 
@@ -146,8 +162,8 @@ def forbidden(name: str, role: str, what: str) -> ForbiddenError:
         what: was asked, in words such as ``deploy it``.
     """
     may = {
-        "operator": "run jobs, scale it, and see everything",
-        "submitter": "run jobs, and see and end the runs of its namespace",
+        "operator": "run jobs and pipelines, scale it, and see everything",
+        "submitter": "run jobs and pipelines, and see and end those of its namespace",
         "reader": "see the cluster, and the runs of its namespace",
     }[role]
     article = "an" if role == "operator" else "a"

@@ -15,7 +15,7 @@ from cloudmesh.sparknomad.cluster.nomad.pipelining import (
 )
 from cloudmesh.sparknomad.cluster.nomad.plans import scheduled_job
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
-from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, PIPELINE_RULES
+from cloudmesh.sparknomad.cluster.nomad.roles import PIPELINE_POLICY, pipeline_rules
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
 from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
 from cloudmesh.sparknomad.incluster.pipeline import Plan
@@ -31,13 +31,15 @@ class Scheduling(Pipelining):
     schedules: ClassVar[bool] = True
 
     def _pipeline_schedule(self, spec: ClusterSpec, schedule: PipelineSchedule) -> None:
-        cluster = self._own(spec.cluster, "run pipelines by a schedule")
+        self.check_pipelines(spec.cluster, schedule=True)
+        cluster = self._read(spec.cluster)
         nomad = self._runs_nomad(spec.cluster)
-        name = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
-        job = scheduled_job(cluster, cluster.spark, schedule, name)
+        asked = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
+        job = scheduled_job(cluster, cluster.spark, schedule, asked["plan"])
         own = SCHEDULE + schedule.pipeline.run
-        nomad.put_policy(PIPELINE_POLICY + own, PIPELINE_RULES, own)
+        nomad.put_policy(PIPELINE_POLICY + own, pipeline_rules(nomad.namespace), own)
         register_job(nomad, job)
+        self._let_sweep(nomad, cluster, schedule.pipeline)
 
     def _pipeline_launches(self, cluster: str, schedule: str) -> list[int]:
         own = f"{SCHEDULE}{schedule}/periodic-"

@@ -8,18 +8,35 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad import agent, vault
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
-from cloudmesh.sparknomad.cluster.nomad.plans import shared_jobs
+from cloudmesh.sparknomad.cluster.nomad.plans import pipeline_job, shared_jobs, sweep_job
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
-from cloudmesh.sparknomad.cluster.nomad.roles import CLUSTER_NAMESPACE, RUN_POLICY, run_rules
+from cloudmesh.sparknomad.cluster.nomad.roles import (
+    CLUSTER_NAMESPACE,
+    PIPELINE_POLICY,
+    RUN_POLICY,
+    pipeline_rules,
+    run_rules,
+)
 from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.waiting import Deadline
 
-__all__ = ["NOTE", "end_by_signal", "find_job", "namespaces", "prepare_namespace"]
+__all__ = [
+    "NOTE",
+    "CANCEL",
+    "end_by_signal",
+    "find_job",
+    "namespaces",
+    "prepare_namespace",
+    "require_pipelines",
+]
 
 NOTE = "runs of a sparknomad cluster"
 """By which our namespaces are known."""
+
+CANCEL = "SIGUSR1"
+"""Tells what runs a pipeline to cancel it; other signals only end the task, and another goes on."""
 
 _ID = re.compile(r"run-any-(\d+)g-[0-9a-f]+(?:-(.+))?")
 
@@ -44,6 +61,13 @@ def prepare_namespace(
         rules = run_rules(namespace, vault.directory(name))
         inside.put_policy(f"{RUN_POLICY}{namespace}-{name}", rules, name)
         register_job(inside, job)
+    for part in cluster.parts:
+        job = pipeline_job(cluster, cluster.spark, part.name, namespace)
+        policy = f"{PIPELINE_POLICY}{namespace}-{job.id}"
+        inside.put_policy(policy, pipeline_rules(namespace), job.id)
+        register_job(inside, job)
+        # Who may dispatch only can't let it be there when it is needed.
+        register_job(nomad.within(CLUSTER_NAMESPACE), sweep_job(cluster, cluster.spark, part.name))
     kept = {str(job.variables["job"]) for job in wanted}
     for old in inside.jobs("run-any-"):
         if old.get("ParameterizedJob") and old["ID"] not in kept and not old.get("Stop"):
@@ -79,8 +103,27 @@ def find_job(nomad: Nomad, submission: Submission) -> str:
     return str(sizes[min(fitting)]["ID"])
 
 
-def end_by_signal(nomad: Nomad, child: str, run: str) -> None:
-    """End a run as its driver ends it when it is told to: a token may not stop jobs.
+def require_pipelines(nomad: Nomad, job: str) -> None:
+    """Refuse a namespace that was prepared before pipelines could be sent in it.
+
+    Raises:
+        NotFoundError: if so.
+    """
+    if not any(each["ID"] == job and not each.get("Stop") for each in nomad.jobs(job)):
+        raise NotFoundError(
+            f"Namespace {nomad.namespace!r} has no job {job!r} that runs pipelines.",
+            hint="Ask who deployed the cluster to deploy it again.",
+        )
+
+
+def end_by_signal(nomad: Nomad, child: str, run: str, signal: str = "SIGTERM") -> None:
+    """End a run as what supervises it ends it when it is told to: a token may not stop jobs.
+
+    Args:
+        nomad: a client for its namespace.
+        child: the dispatched job.
+        run: its id.
+        signal: by which it is told.
 
     Raises:
         ForbiddenError: if it has not begun.
@@ -92,4 +135,4 @@ def end_by_signal(nomad: Nomad, child: str, run: str) -> None:
             hint="Try again when it has begun, or ask an operator. Its queue timeout ends it too.",
         )
     for allocation in begun:
-        nomad.signal(allocation["ID"], "SIGTERM")
+        nomad.signal(allocation["ID"], signal)

@@ -16,6 +16,8 @@ from cloudmesh.sparknomad.cluster.nomad.client import NotThereError
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import LIFETIME
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.scheduling import Scheduling
+from cloudmesh.sparknomad.cluster.nomad.serving import NomadService
+from cloudmesh.sparknomad.cluster.serving import ServiceHost
 from cloudmesh.sparknomad.errors import ConflictError, InputError, NotFoundError
 from cloudmesh.sparknomad.model import Plan
 from cloudmesh.sparknomad.processes import write_private
@@ -30,6 +32,20 @@ _ACCESSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 class Sharing(Scheduling):
     """The part of the provider that lets others use a cluster."""
+
+    def service(self, cluster: str) -> ServiceHost | None:
+        """The cluster's own REST service."""
+        self._exists(cluster)
+        self.check_allowed(cluster, "run a service in it")
+        record, nomad = self._read(cluster), self._nomad(cluster)
+        installation = self._installation(cluster, record)
+        return NomadService(
+            cluster,
+            record,
+            nomad,
+            lambda: installation.service_certificate(record),
+            installation.authority,
+        )
 
     # tokens
 
@@ -97,7 +113,9 @@ class Sharing(Scheduling):
                 if path.is_file() and _FILE.fullmatch(place)
             }
 
-    def token_files(self, name: str, token: IssuedToken, ttl: float | None) -> dict[str, str]:
+    def token_files(
+        self, name: str, token: IssuedToken, ttl: float | None, *, inside: bool = False
+    ) -> dict[str, str]:
         """The files that a token's user needs, by name."""
         cluster = self._read(name)
         lifetime = LIFETIME if ttl is None else min(LIFETIME, timedelta(seconds=ttl))
@@ -112,7 +130,7 @@ class Sharing(Scheduling):
             gossip_key="",
             pid=0,
             created=0.0,
-            hosts=tuple(map(_public, cluster.hosts)),
+            hosts=tuple(_public(host, inside) for host in cluster.hosts),
             role=token.token.role,
             namespace=token.token.namespace,
         )
@@ -177,9 +195,11 @@ class Sharing(Scheduling):
             return [token for token in tokens if certificates and token.role in roles.ROLES]
 
 
-def _public(host: HostRecord) -> HostRecord:
+def _public(host: HostRecord, inside: bool) -> HostRecord:
     """What whoever does not log in to a host needs of it."""
-    return HostRecord(host.name, host.address, server=host.server, worker=host.worker)
+    return HostRecord(
+        host.name, host.address, server=host.server, worker=host.worker, inside=inside
+    )
 
 
 def _record(text: str) -> NomadCluster:

@@ -12,7 +12,7 @@ from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
 from cloudmesh.sparknomad.model import Submission
 
-__all__ = ["bring", "payload"]
+__all__ = ["bring", "bring_file", "bring_text", "payload"]
 
 _PAYLOAD_LIMIT = 16_384
 _ARTIFACTS = "/sparknomad/artifacts"
@@ -35,6 +35,37 @@ def bring(hdfs: WebHdfs, definition: Definition, submission: Submission) -> None
     for file in submission.inputs:
         for source, place in file.files():
             _upload(hdfs, source, f"{_INPUTS}/{place}")
+
+
+def bring_text(hdfs: WebHdfs, directory: Path, run: str, text: bytes) -> str:
+    """Upload a text among the artifacts, where every token may write; its SHA-256.
+
+    Args:
+        hdfs: the cluster's.
+        directory: for a file of it, while it is uploaded.
+        run: that it belongs to.
+        text: itself.
+
+    Raises:
+        WebHdfsError: if HDFS does not take it.
+    """
+    digest = hashlib.sha256(text).hexdigest()
+    file = directory / f".text-{run}"
+    try:
+        file.write_bytes(text)
+        _upload(hdfs, file, f"{_ARTIFACTS}/{digest}")
+    finally:
+        file.unlink(missing_ok=True)
+    return digest
+
+
+def bring_file(hdfs: WebHdfs, file: Path, sha256: str) -> None:
+    """Upload a file among the artifacts, unless it is there.
+
+    Raises:
+        WebHdfsError: if HDFS does not take it.
+    """
+    _upload(hdfs, file, f"{_ARTIFACTS}/{sha256}")
 
 
 def payload(
@@ -71,13 +102,7 @@ def payload(
             hint="Put what is large into a file, and give its URL.",
         )
     arguments = json.dumps(document.pop("arguments")).encode()
-    digest = hashlib.sha256(arguments).hexdigest()
-    file = directory / f".arguments-{submission.run}"
-    try:
-        file.write_bytes(arguments)
-        _upload(hdfs, file, f"{_ARTIFACTS}/{digest}")
-    finally:
-        file.unlink(missing_ok=True)
+    digest = bring_text(hdfs, directory, submission.run, arguments)
     small = json.dumps({**document, "arguments_sha256": digest}).encode()
     if len(small) > _PAYLOAD_LIMIT:
         raise InputError(

@@ -231,6 +231,18 @@ class Hosts(Installation):
             "tls/operator-key.pem": key,
         }
 
+    def service_certificate(self, cluster: NomadCluster) -> tuple[str, str]:
+        """A certificate for all hosts: the service may run on any of them."""
+        places = [
+            place for host in cluster.hosts for place in (host.address, host.outside, host.name)
+        ]
+        return self._authority.sign("service", [each for each in places if each])
+
+    @property
+    def authority(self) -> Path | None:
+        """The file with the authority's certificates."""
+        return self._authority.certificate
+
     def rotation(self, cluster: NomadCluster, certificates: bool, gossip: bool) -> list[PlanStep]:
         """What `rotate` would do."""
         return rotation_steps(cluster, certificates, gossip)

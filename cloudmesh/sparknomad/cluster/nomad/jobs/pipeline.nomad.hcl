@@ -27,6 +27,11 @@ variable "site" {
   default     = ""
 }
 
+variable "namespace" {
+  description = "Nomad's namespace."
+  default     = "default"
+}
+
 variable "schedule" {
   description = "The id of the schedule that launches it; empty for one that is dispatched."
   default     = ""
@@ -70,6 +75,8 @@ job "pipeline" {
   type = "batch"
 
   datacenters = [var.site == "" ? "*" : var.site]
+
+  namespace = var.namespace
 
   meta {
     plan = var.plan
@@ -154,6 +161,7 @@ job "pipeline" {
 
       env = merge(var.environment, {
         SPARKNOMAD_NOMAD = "${attr.unique.advertise.address}"
+        SPARKNOMAD_HDFS  = "hdfs-http${local.suffix}"
       })
 
       # With it the runs are sent; a policy of its own says what it may.
