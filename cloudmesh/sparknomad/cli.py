@@ -99,16 +99,22 @@ def _run(words: list[str]) -> int:
         raise InputError(_explain(words, str(error)), hint=_hint(words)) from None
     except SystemExit:
         raise InputError(f"Not understood: {' '.join(words)}", hint=_hint(words)) from None
-    return _command(arguments)(arguments)
+    return _command(words, arguments)(arguments)
 
 
-def _command(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
+def _command(words: Sequence[str], arguments: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
     from cloudmesh.sparknomad import commands
 
     group = next((name for name in _GROUPS if arguments[name]), "")
-    for (of_group, verb), function in commands.COMMANDS.items():
-        if of_group == group and arguments[verb]:
-            return function
+    found = {
+        verb: function
+        for (of_group, verb), function in commands.COMMANDS.items()
+        if of_group == group and arguments[verb]
+    }
+    # `cluster token list` is no `cluster list`: the verb is what stands first.
+    for word in _plain(words):
+        if word in found:
+            return found[word]
     raise InputError("Not understood.", hint=f"`{PROGRAM} --help` shows the commands.")
 
 

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from docopt import docopt
 
-from cloudmesh.sparknomad import __version__, commands
+from cloudmesh.sparknomad import __version__, cli, commands
 from cloudmesh.sparknomad.cli import main
 from cloudmesh.sparknomad.errors import RunFailedError
 from cloudmesh.sparknomad.usage import MANUAL
@@ -196,6 +197,22 @@ def test_a_wrong_job_file_ends_with_2_and_its_line(home: Path, capsys: Capture) 
     assert main(["job", "define", "j.yaml"]) == 2
     told = capsys.readouterr().err.splitlines()[0]
     assert told == "error: j.yaml:3: timout: unknown field; did you mean 'timeout'?"
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (["cluster", "token", "list"], "sharing_commands"),
+        (["cluster", "list"], "cluster_commands"),
+        (["storage", "profile", "list"], "storage_commands"),
+        (["service", "token", "list", "--cluster=list"], "service_commands"),
+    ],
+)
+def test_the_verb_is_the_word_that_stands_first(words: list[str], module: str) -> None:
+    manual = MANUAL.replace("[options]", "[--output=FORMAT] [--quiet]")
+    found = cli._command(words, docopt(manual, argv=words, help=False))
+    assert found.__module__.endswith(module)
+    assert (found.__name__ in ("_token", "_profile")) == (len(words) > 2)
 
 
 def test_a_cluster_named_as_a_command_is_a_name(capsys: Capture) -> None:
