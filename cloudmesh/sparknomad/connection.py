@@ -58,8 +58,8 @@ class Connection:
         self._operations = operations(contract())
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {token}"
-        if ca is not None:
-            self._session.verify = str(ca)
+        # Given with each request: of a session, `REQUESTS_CA_BUNDLE` would take its place.
+        self._verify = True if ca is None else str(ca)
 
     def send(
         self,
@@ -94,7 +94,7 @@ class Connection:
             try:
                 answer = self._session.request(
                     method, f"{self.url}{path}", params=given, json=body, headers=headers,
-                    timeout=_SECONDS, **more,
+                    timeout=_SECONDS, verify=self._verify, **more,
                 )  # fmt: skip
             except requests.RequestException as error:
                 problem = str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,11 +51,14 @@ class HdfsStorage(Storage):
             user=options.get("user"),
             use_https=parts.scheme == "https",
             session_cert=(shown, options["key"]) if shown else None,
-            session_verify=self.profile.ca or True,
             use_listings_cache=False,
             skip_instance_cache=True,
         )
         _be_patient(filesystem.session)
+        if self.profile.ca:
+            # Given with each request: of a session, `REQUESTS_CA_BUNDLE` would take its place.
+            ask = filesystem.session.request
+            filesystem.session.request = partial(ask, verify=self.profile.ca)
         # No proxy of the environment may stand between us and a cluster.
         filesystem.session.trust_env = not shown
         if options.get("token_file"):
