@@ -56,9 +56,17 @@ def test_a_manifest_does_not_depend_on_the_order_of_files(names: list[str], rand
 
 
 @given(jars)
-def test_the_minicluster_comes_last(names: list[str]) -> None:
-    minicluster = "hadoop-client-minicluster-3.4.2.jar"
-    assert unfolded(class_path_manifest([minicluster, *names]))[-1] == f"../lib/{minicluster}"
+def test_the_minicluster_comes_after_sparks_own_hadoop(names: list[str]) -> None:
+    hadoop = [f"hadoop-client-{part}-3.4.2.jar" for part in ("minicluster", "runtime", "api")]
+    ordered = unfolded(class_path_manifest([*hadoop, *names]))
+    places = [ordered.index(f"../lib/{jar}") for jar in hadoop]
+    assert places == sorted(places, reverse=True)
+
+
+def test_what_is_loaded_most_comes_first() -> None:
+    jars = ["aircompressor-2.jar", "netty-common-4.jar", "spark-core_2.13-4.1.4.jar", "zstd-1.jar"]
+    ordered = unfolded(class_path_manifest(jars))
+    assert ordered == [f"../lib/{jars[place]}" for place in (2, 1, 0, 3)]
 
 
 @pytest.mark.parametrize(
