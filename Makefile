@@ -11,12 +11,12 @@ help: ## List the targets
 .PHONY: demo
 demo: ## Deploy Nomad, build the image, run the flights job, show its report, tear down (KEEP=1 keeps)
 	@scripts/bootstrap demo
-	@scripts/demo
+	@scripts/with-root scripts/demo
 
 .PHONY: test
 test: ## Set up what the tests need and run all of them
 	@scripts/bootstrap test
-	@scripts/test
+	@scripts/with-root scripts/test
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server, in two processes (about a minute)
@@ -58,7 +58,7 @@ reference: ## Generate docs/reference, the JSON Schemas and the README's manual 
 .PHONY: benchmark
 benchmark: ## Measure all against the bare tools (PRESET=smoke|short|medium|full); one JSON in benchmarks/results
 	@scripts/bootstrap test
-	@scripts/benchmark
+	@scripts/with-root scripts/benchmark
 
 .PHONY: benchmark-deploy
 benchmark-deploy: ## Measure deployment, scaling and teardown

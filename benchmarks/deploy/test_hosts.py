@@ -72,7 +72,7 @@ def test_deploy_against_a_bare_script(
     comparison = Comparison("deploy on 4 hosts", "at most 1.15 of a bare script with ssh and scp")
     place = tool.home / ".cloudmesh/sparknomad/clusters/rack"
     path = tool.home / "rack.yaml"
-    for number in range(PRESET.rounds):
+    for number in range(PRESET.long_rounds):
         place_of_hosts = tmp_path / f"bare{number}"
         place_of_hosts.mkdir()
         with lab(place_of_hosts, 4) as hosts:
