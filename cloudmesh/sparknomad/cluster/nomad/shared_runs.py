@@ -13,7 +13,6 @@ from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import (
     CLUSTER_NAMESPACE,
-    PIPELINE_POLICY,
     RUN_POLICY,
     pipeline_rules,
     run_rules,
@@ -63,8 +62,8 @@ def prepare_namespace(
         register_job(inside, job)
     for part in cluster.parts:
         job = pipeline_job(cluster, cluster.spark, part.name, namespace)
-        policy = f"{PIPELINE_POLICY}{namespace}-{job.id}"
-        inside.put_policy(policy, pipeline_rules(namespace), job.id)
+        # Not by the pipelines' own beginning: a role's policy could have the same name.
+        inside.put_policy(f"{RUN_POLICY}{namespace}-{job.id}", pipeline_rules(namespace), job.id)
         register_job(inside, job)
         # Who may dispatch only can't let it be there when it is needed.
         register_job(nomad.within(CLUSTER_NAMESPACE), sweep_job(cluster, cluster.spark, part.name))
