@@ -26,12 +26,12 @@ test-unit: ## Run the tests that need no server, in two processes (about a minut
 .PHONY: test-slow
 test-slow: ## Run the tests that take many minutes, such as building Nomad from its source
 	@scripts/bootstrap test
-	@$(RUN)/python -m pytest -q -m slow
+	@scripts/with-root $(RUN)/python -m pytest -q -m slow
 
 .PHONY: test-faults
 test-faults: ## Run the long tests of what happens when something fails
 	@scripts/bootstrap test
-	@$(RUN)/python -m pytest -q -m "slow or not slow" tests/faults
+	@scripts/with-root $(RUN)/python -m pytest -q -m "slow or not slow" tests/faults
 
 .PHONY: lint
 lint: ## Check format, lint, types, layers and generated files
@@ -63,12 +63,12 @@ benchmark: ## Measure all against the bare tools (PRESET=smoke|short|medium|full
 .PHONY: benchmark-deploy
 benchmark-deploy: ## Measure deployment, scaling and teardown
 	@scripts/bootstrap test
-	@scripts/benchmark deploy
+	@scripts/with-root scripts/benchmark deploy
 
 .PHONY: benchmark-pipeline
 benchmark-pipeline: ## Measure jobs, staging, queries, pipelines and the service
 	@scripts/bootstrap test
-	@scripts/benchmark pipeline
+	@scripts/with-root scripts/benchmark pipeline
 
 .PHONY: benchmark-compare
 benchmark-compare: ## Show what became slower between two results (OLD=FILE NEW=FILE, else the last two)
