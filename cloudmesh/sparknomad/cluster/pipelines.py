@@ -141,6 +141,7 @@ class RunsPipelines(ABC):
             UnreachableError: if the cluster does not answer.
         """
         self._exists(spec.cluster)
+        self.check_pipelines(spec.cluster)
         self._check_steps(spec, pipeline)
         self._pipeline_submit(spec, pipeline)
 
@@ -196,6 +197,7 @@ class RunsPipelines(ABC):
         """
         self.require_schedules()
         self._exists(spec.cluster)
+        self.check_pipelines(spec.cluster, schedule=True)
         self._check_steps(spec, schedule.pipeline)
         self._pipeline_schedule(spec, schedule)
 

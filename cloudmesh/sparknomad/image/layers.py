@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cloudmesh.sparknomad.processes import locked, published, unpublish
 
-__all__ = ["MTIME", "Layer", "LayerStore", "key_of", "unpack"]
+__all__ = ["MTIME", "Layer", "LayerStore", "key_of", "pack_tree", "unpack"]
 
 MTIME = 1_700_000_000
 """Every file's time: Java's shared archive compares the jars' times with those it was made of."""
@@ -75,7 +76,7 @@ class LayerStore:
                     tree = partial / "tree"
                     tree.mkdir()
                     fill(tree)
-                    _pack(tree, tar)
+                    pack_tree(tree, tar)
                     shutil.rmtree(tree)
                 made = {"name": name, "key": key, "diff_id": _sha256(tar)}
                 (partial / "layer.json").write_text(json.dumps(made), "utf-8")
@@ -147,8 +148,14 @@ def _walk(tree: Path) -> Iterator[Path]:
             yield Path(directory) / name
 
 
-def _pack(tree: Path, tar: Path) -> None:
-    """Write a tree as a tar that depends on nothing but its content."""
+def pack_tree(tree: Path, tar: Path, mode: Literal["w", "w:gz"] = "w") -> None:
+    """Write a tree as a tar whose entries depend on nothing but its content.
+
+    Args:
+        tree: the directory.
+        tar: is written.
+        mode: with compression or without.
+    """
 
     def normal(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
@@ -156,7 +163,7 @@ def _pack(tree: Path, tar: Path) -> None:
         member.mtime = MTIME
         return member
 
-    with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as stream:
+    with tarfile.open(tar, mode, format=tarfile.PAX_FORMAT) as stream:
         for path in _walk(tree):
             stream.add(path, str(path.relative_to(tree)), recursive=False, filter=normal)
 

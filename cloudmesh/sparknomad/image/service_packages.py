@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -13,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cloudmesh.sparknomad.errors import DependencyError
-from cloudmesh.sparknomad.image.layers import MTIME, key_of
+from cloudmesh.sparknomad.image.layers import key_of, pack_tree
 from cloudmesh.sparknomad.image.packages import pip_install
 from cloudmesh.sparknomad.processes import published
 
@@ -107,7 +106,7 @@ def service_packages(
                 copy = tree / place
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-            _pack(tree, partial / "packages.tar.gz")
+            pack_tree(tree, partial / "packages.tar.gz", "w:gz")
             shutil.rmtree(tree)
     archive = target / "packages.tar.gz"
     with archive.open("rb") as stream:
@@ -122,14 +121,3 @@ def _own_files() -> list[tuple[str, Path]]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
-
-
-def _pack(tree: Path, archive: Path) -> None:
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.uid = entry.gid = 0
-        entry.uname = entry.gname = ""
-        entry.mtime = MTIME
-        return entry
-
-    with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
-        tar.add(tree, arcname=".", filter=plain)

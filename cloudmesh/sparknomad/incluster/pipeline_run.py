@@ -81,12 +81,6 @@ class NomadBackend:
     def _tell(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return run_private.tell_nomad(self.address, self.secrets, _within(path), body)
 
-    def service(self, name: str) -> str:
-        """The address of one of the cluster's servers, which are in a namespace of their own."""
-        path = f"/v1/service/{quote(name)}?namespace=default"
-        told = run_private.ask_nomad(self.address, self.secrets, path)
-        return f"{told[0]['Address']}:{told[0]['Port']}" if told else ""
-
     def key(self, path: str) -> str:
         """The key that signs what is told of the end."""
         told = self._ask(f"/v1/var/{path}")
@@ -312,7 +306,9 @@ def _task() -> int:
     place.mkdir(parents=True, exist_ok=True)
     backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
     # Nomad's templates know services of the task's own namespace only.
-    address = services["hdfs_http"] or backend.service(os.environ["SPARKNOMAD_HDFS"])
+    address = services["hdfs_http"] or run_private.server_address(
+        backend.address, backend.secrets, os.environ["SPARKNOMAD_HDFS"]
+    )
     hdfs = webhdfs.WebHdfs(address, patience=_PATIENCE_SECONDS)
     content = hdfs.read(wanted)
     if content is None:

@@ -14,7 +14,6 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
@@ -60,11 +59,9 @@ def unpack(archive: Path, sha256: str, target: Path) -> None:
 
 def _hdfs() -> webhdfs.WebHdfs:
     secrets, address = Path(os.environ["NOMAD_SECRETS_DIR"]), os.environ["SPARKNOMAD_NOMAD"]
-    path = f"/v1/service/{quote(os.environ['SPARKNOMAD_HDFS'])}?namespace=default"
-    told = run_private.ask_nomad(address, secrets, path)
-    if not told:
+    place = run_private.server_address(address, secrets, os.environ["SPARKNOMAD_HDFS"])
+    if not place:
         raise OSError("the cluster's HDFS is not there")
-    place = f"{told[0]['Address']}:{told[0]['Port']}"
     return webhdfs.WebHdfs(place, patience=_PATIENCE_SECONDS)
 
 

@@ -50,9 +50,7 @@ def _services(local: Path) -> dict[str, str]:
         return found
     private = Path(os.environ["NOMAD_SECRETS_DIR"])
     for key, name in _SERVICES.items():
-        path = f"/v1/service/{name}?namespace=default"
-        told = run_private.ask_nomad(os.environ["SPARKNOMAD_NOMAD"], private, path)
-        found[key] = f"{told[0]['Address']}:{told[0]['Port']}" if told else ""
+        found[key] = run_private.server_address(os.environ["SPARKNOMAD_NOMAD"], private, name)
     return found
 
 

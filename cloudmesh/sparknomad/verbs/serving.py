@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.access_tokens import FIRST, AccessToken, make_token
 from cloudmesh.sparknomad.cluster.serving import ClusterService, ServiceHost, ServiceStatus
@@ -15,6 +15,9 @@ from cloudmesh.sparknomad.specfile import spec_to_dict
 from cloudmesh.sparknomad.verbs.sharing import SharingVerbs
 from cloudmesh.sparknomad.verbs.storage import StorageVerbs
 from cloudmesh.sparknomad.waiting import Deadline
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.image.service_packages import ServicePackages
 
 __all__ = ["SERVICE_PORT", "SERVICE_SECONDS", "ServingVerbs"]
 
@@ -84,8 +87,8 @@ class ServingVerbs(SharingVerbs, StorageVerbs):
             spec = {**spec_to_dict(record.spec), "hosts": [], "conf": {}}
             bundle = {"name": name, "provider": record.provider, "role": "operator", "spec": spec}
             service = ClusterService(
-                packages=packages[0],
-                sha256=packages[1],
+                packages=packages.path,
+                sha256=packages.sha256,
                 port=port,
                 setup={"bundle": {**bundle, "files": files}, "storage": places},
                 accessor=issued.token.accessor,
@@ -110,12 +113,11 @@ class ServingVerbs(SharingVerbs, StorageVerbs):
             with contextlib.suppress(NotFoundError):
                 self._provider(self._cluster(name).provider).token_revoke(name, accessor)
 
-    def _service_packages(self, kinds: Any) -> tuple[Path, str]:
+    def _service_packages(self, kinds: Iterable[str]) -> ServicePackages:
         from cloudmesh.sparknomad.image.service_packages import service_packages
 
         extras = {"service", "ssh", *kinds}
-        found = service_packages(self.paths.cache, _PYTHON, extras, self.say)
-        return found.path, found.sha256
+        return service_packages(self.paths.cache, _PYTHON, extras, self.say)
 
     def _profile_for_service(self, name: str) -> dict[str, Any]:
         """A storage profile as the service has it, with what it needs of this machine."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad
 from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
@@ -17,7 +17,6 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Draining", "hdfs_lacks"]
 
-_ENDED = ("complete", "failed", "lost")
 _DECOMMISSION_SECONDS = 60
 _HDFS_SECONDS = 120.0
 
@@ -93,7 +92,7 @@ class Draining:
 
     def _is_empty(self, node: str) -> bool:
         found = self.nomad.node_allocations(node)
-        return all(each["ClientStatus"] in _ENDED for each in found)
+        return all(each["ClientStatus"] in ENDED for each in found)
 
     def _decommission(self, hosts: Sequence[HostRecord], deadline: Deadline) -> None:
         workers = {

@@ -49,7 +49,6 @@ SCHEDULE = "schedule-"
 """The beginning of the ids of periodic jobs."""
 
 _STATE = "alloc/data/pipeline"
-_ENDED = ("complete", "failed", "lost")
 _CANCEL_SECONDS = 90.0
 
 
@@ -66,7 +65,6 @@ class Pipelining(Recorded):
 
     def _pipeline_submit(self, spec: ClusterSpec, pipeline: PipelineSubmission) -> None:
         cluster = self._read(spec.cluster)
-        self.check_pipelines(spec.cluster)
         nomad = self._runs_nomad(spec.cluster)
         job = pipeline_job(cluster, cluster.spark, pipeline.site, nomad.namespace)
         if cluster.role:
@@ -94,13 +92,6 @@ class Pipelining(Recorded):
             job = sweep_job(cluster, cluster.spark, part.name)
             if job.id in there:
                 register_job(nomad, job)
-
-    def _own(self, name: str, what: str) -> NomadCluster:
-        """The record of a cluster with which this user may do all."""
-        cluster = self._read(name)
-        if cluster.role:
-            raise forbidden(name, cluster.role, what)
-        return cluster
 
     def _bring_plan(
         self, nomad: Nomad, cluster: str, pipeline: PipelineSubmission, *, lasting: bool = False

@@ -17,7 +17,7 @@ from cloudmesh.sparknomad.cluster.nomad import (
     shared_runs,
 )
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.operating import NomadHosts
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
@@ -247,7 +247,7 @@ class NomadProvider(Sharing):
 
             def ended() -> bool:
                 return all(
-                    each["ClientStatus"] in ("complete", "failed", "lost")
+                    each["ClientStatus"] in ENDED
                     for each in nomad.all_allocations()
                     if each["JobID"] not in swept
                 )

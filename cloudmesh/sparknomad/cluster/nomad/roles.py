@@ -38,17 +38,19 @@ CLUSTER_NAMESPACE = "default"
 """Where the cluster's own jobs are, and the runs of who deployed it."""
 
 RUN_POLICY = "sparknomad-runs-"
-"""The beginning of the names of policies that tasks of runs have."""
+"""The beginning of the names of policies that tasks have in a namespace of runs."""
 
 PIPELINE_POLICY = "sparknomad-"
 """The beginning of the names of policies that tasks of pipelines have."""
+
+_SERVERS = 'namespace "default" { capabilities = ["read-job"] }\n'
 
 KEYS = "sparknomad/pipelines"
 """Where the Variables lie with the keys that sign what is told of a pipeline's end."""
 
 SERVICE_POLICY = "sparknomad-service"
 
-SERVICE_RULES = 'namespace "default" { capabilities = ["read-job"] }\n'
+SERVICE_RULES = _SERVERS
 """What the service's task may do itself: find the cluster's servers. It calls with a token."""
 
 SCALER_POLICY = "sparknomad-scaler"
@@ -62,7 +64,6 @@ SCALER_RULES = (
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")
 
-_SERVERS = 'namespace "default" { capabilities = ["read-job"] }\n'
 _SEES = f'{_SERVERS}node {{ policy = "read" }}\n'
 
 _RULES = {

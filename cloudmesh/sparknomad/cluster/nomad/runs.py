@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 RUN_DIRECTORY = "alloc/data/run"
-_ENDED = ("complete", "failed", "lost", "unknown")
+_ENDED = (*ENDED, "unknown")
 _NANOSECONDS = 1e9
 
 

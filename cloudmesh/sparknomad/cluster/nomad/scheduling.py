@@ -31,7 +31,6 @@ class Scheduling(Pipelining):
     schedules: ClassVar[bool] = True
 
     def _pipeline_schedule(self, spec: ClusterSpec, schedule: PipelineSchedule) -> None:
-        self.check_pipelines(spec.cluster, schedule=True)
         cluster = self._read(spec.cluster)
         nomad = self._runs_nomad(spec.cluster)
         asked = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
@@ -49,7 +48,7 @@ class Scheduling(Pipelining):
 
     def _pipeline_unschedule(self, cluster: str, schedule: str) -> None:
         """Stop the periodic job first: from then on nothing needs the rest."""
-        self._own(cluster, "end schedules")
+        self.check_allowed(cluster, "end schedules")
         nomad = self._runs_nomad(cluster)
         own = SCHEDULE + schedule
         try:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.access_tokens import AccessToken
 from cloudmesh.sparknomad.cluster.nomad import uploads
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE, service_job
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import SERVICE_POLICY, SERVICE_RULES
+from cloudmesh.sparknomad.cluster.nomad.variables import LIMIT
 from cloudmesh.sparknomad.cluster.serving import ClusterService, ServiceHost, ServiceStatus
 from cloudmesh.sparknomad.errors import (
     ClusterError,
@@ -38,8 +39,6 @@ NAMESPACE = "sparknomad-service"
 _ABOUT = "the REST service of a sparknomad cluster"
 _VARIABLE = f"nomad/jobs/{SERVICE}"
 _STATE = "alloc/data/service"
-_ENDED = ("complete", "failed", "lost")
-_LIMIT = 65_000
 
 
 class NomadService(ServiceHost):
@@ -83,9 +82,9 @@ class NomadService(ServiceHost):
             "own": "yes" if own else "",
         }
         size = sum(len(f"{key}{value}".encode()) for key, value in items.items())
-        if size > _LIMIT:
+        if size > LIMIT:
             raise InputError(
-                f"What the service is given has {size:,} bytes; at most {_LIMIT:,} fit.",
+                f"What the service is given has {size:,} bytes; at most {LIMIT:,} fit.",
                 hint="Give it fewer storage profiles.",
             )
         try:
@@ -111,23 +110,18 @@ class NomadService(ServiceHost):
         register_job(self._nomad, job)
 
         def answering() -> ServiceStatus | None:
-            self._check_failed(before)
-            status = self.status()
-            return status if status and status.url and not self._is_old(before) else None
+            found = self._allocations()
+            self._check_failed(each for each in found if each["ID"] not in before)
+            if any(each["ID"] in before and each["ClientStatus"] not in ENDED for each in found):
+                return None  # that of another start
+            status = self._status(items, found)
+            return status if status.url else None
 
         return wait_until(answering, f"the service of cluster {self._name!r}", deadline)
 
-    def _is_old(self, before: set[str]) -> bool:
-        """Whether what still runs is that of another start."""
-        return any(
-            each["ID"] in before and each["ClientStatus"] not in _ENDED
-            for each in self._allocations()
-        )
-
-    def _check_failed(self, before: set[str]) -> None:
-        for each in self._allocations():
-            failed = each["ClientStatus"] == "failed" or _restarts(each) > 1
-            if each["ID"] not in before and failed:
+    def _check_failed(self, allocations: Iterable[Mapping[str, Any]]) -> None:
+        for each in allocations:
+            if each["ClientStatus"] == "failed" or _restarts(each) > 1:
                 raise ClusterError(
                     f"The service of cluster {self._name!r} does not start: {self._words(each)}",
                     hint=f"`cms sparknomad service stop --cluster={self._name}` removes it.",
@@ -140,17 +134,20 @@ class NomadService(ServiceHost):
     def status(self) -> ServiceStatus | None:
         """See `ServiceHost.status`."""
         items = self._items()
-        if items is None:
-            return None
+        return None if items is None else self._status(items, self._allocations())
+
+    def _status(
+        self, items: Mapping[str, str], allocations: Sequence[Mapping[str, Any]]
+    ) -> ServiceStatus:
         place = self._nomad.service(SERVICE, NAMESPACE)
-        running = [one for one in self._allocations() if one["ClientStatus"] == "running"]
+        running = [one for one in allocations if one["ClientStatus"] == "running"]
         if place and any(_is_healthy(each) for each in running):
             host, _, port = place[0].rpartition(":")
-            scheme = "https" if items.get("cert") else "http"
+            scheme = "https" if items["cert"] else "http"
             url = f"{scheme}://{self._nomad.outside.get(host, host)}:{port}/v1"
-            checked = "" if items.get("own") or not self._authority else str(self._authority)
+            checked = "" if items["own"] or not self._authority else str(self._authority)
             return ServiceStatus(self._name, "running", url, checked if items["cert"] else "")
-        latest = next(iter(self._allocations()), None)
+        latest = next(iter(allocations), None)
         if latest and latest["ClientStatus"] == "failed":
             return ServiceStatus(self._name, "failed", reason=self._words(latest))
         return ServiceStatus(self._name, "starting", reason=self._why_waiting(latest))
@@ -174,7 +171,7 @@ class NomadService(ServiceHost):
                 return False
 
         def ended() -> bool:
-            return all(each["ClientStatus"] in _ENDED for each in self._allocations())
+            return all(each["ClientStatus"] in ENDED for each in self._allocations())
 
         wait_until(ended, "the service to end", deadline)
         self._nomad.delete_policy(SERVICE_POLICY)

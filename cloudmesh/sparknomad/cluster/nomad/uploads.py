@@ -31,7 +31,7 @@ def bring(hdfs: WebHdfs, definition: Definition, submission: Submission) -> None
         WebHdfsError: if HDFS does not take them.
     """
     for artifact in definition.artifacts:
-        _upload(hdfs, artifact.path, f"{_ARTIFACTS}/{artifact.sha256}")
+        bring_file(hdfs, artifact.path, artifact.sha256)
     for file in submission.inputs:
         for source, place in file.files():
             _upload(hdfs, source, f"{_INPUTS}/{place}")
@@ -53,7 +53,7 @@ def bring_text(hdfs: WebHdfs, directory: Path, run: str, text: bytes) -> str:
     file = directory / f".text-{run}"
     try:
         file.write_bytes(text)
-        _upload(hdfs, file, f"{_ARTIFACTS}/{digest}")
+        bring_file(hdfs, file, digest)
     finally:
         file.unlink(missing_ok=True)
     return digest

@@ -9,7 +9,11 @@ from typing import Any
 
 from cloudmesh.sparknomad.errors import ClusterError
 
-__all__ = ["ChangedError", "NotThereError", "Variable", "Variables"]
+__all__ = ["LIMIT", "ChangedError", "NotThereError", "Variable", "Variables"]
+
+
+LIMIT = 65_000
+"""Bytes of keys and values: https://developer.hashicorp.com/nomad/docs/concepts/variables."""
 
 
 class NotThereError(ClusterError):

@@ -7,6 +7,7 @@ import json
 import secrets
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
+from cloudmesh.sparknomad.cluster.nomad.variables import LIMIT
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.model import Submission
 
@@ -17,9 +18,6 @@ DIRECTORY = "sparknomad/credentials"
 
 LASTING = "sparknomad/scheduled"
 """Where those lie that the runs of all launches of a schedule read, and that none removes."""
-
-# https://developer.hashicorp.com/nomad/docs/concepts/variables: 64 KiB of keys and values.
-_LIMIT = 65_000
 
 
 _RULES = (
@@ -51,10 +49,10 @@ def put(
         The Variable's path.
     """
     text = json.dumps(dict(submission.storage.secrets))
-    if len(text.encode()) > _LIMIT:
+    if len(text.encode()) > LIMIT:
         raise InputError(
             f"The credentials of {', '.join(submission.storage.profiles)} have "
-            f"{len(text.encode()):,} bytes; at most {_LIMIT:,} fit."
+            f"{len(text.encode()):,} bytes; at most {LIMIT:,} fit."
         )
     own = directory(job)
     if shared:
