@@ -27,7 +27,7 @@ TESTS = Path(__file__).parents[1]
 EXAMPLES = TESTS.parent / "examples"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CloudCommand(Command):
     """A command that has the example package installed."""
 
@@ -95,7 +95,7 @@ def cloud(
         text = yaml.safe_dump({"cloudmesh": {"sparknomad": {"compute": {"there": section}}}})
         (home / ".cloudmesh" / "cloudmesh.yaml").write_text(text)
         try:
-            with ended(CloudCommand(home, cache, site)) as command:
+            with ended(CloudCommand(home, cache, site=site)) as command:
                 yield Cloud(hosts, command)
         finally:
             remove_all(hosts)
