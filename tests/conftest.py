@@ -30,6 +30,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs no mark of its own to be told from the tests that take seconds."""
+    for item in items:
+        if item.path.parent.name in ("acceptance", "faults"):
+            item.add_marker("acceptance")
+
+
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """The cache of this user: Spark, Nomad and image layers are made once."""
