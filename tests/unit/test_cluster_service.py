@@ -7,6 +7,7 @@ import io
 import json
 import stat
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ import yaml
 
 from cloudmesh.sparknomad.access_tokens import AccessToken, digest_of, make_token
 from cloudmesh.sparknomad.errors import InputError
-from cloudmesh.sparknomad.image.service_packages import requirements_of
+from cloudmesh.sparknomad.image.service_packages import python_of, requirements_of
 from cloudmesh.sparknomad.incluster.service_run import unpack
+from cloudmesh.sparknomad.model import ImageRecord
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.service.store import ServiceStore
 from cloudmesh.sparknomad.service.task import configure, take_tokens
 
+IMAGE = ImageRecord("default", "", "4.1.4", 0.0, 0, "", docker=False, unpacked=False)
 DECLARED = [
     "cloudmesh-cmd5>=5.0.20",
     "docopt>=0.6.2",
@@ -41,6 +44,20 @@ def archive(path: Path, name: str) -> str:
 def test_only_what_the_service_imports_is_packed() -> None:
     assert requirements_of(DECLARED, {"service"}) == ["connexion[uvicorn]>=3.3", "pyyaml>=6.0"]
     assert "s3fs>=2025.3" in requirements_of(DECLARED, {"service", "s3"})
+
+
+@pytest.mark.parametrize(("told", "due"), [("3.11.2", "3.11"), ("3.12.0rc1", "3.12")])
+def test_packages_are_for_the_python_of_the_image(told: str, due: str) -> None:
+    assert python_of(replace(IMAGE, versions={"python": told})) == due
+
+
+def test_an_image_of_another_machine_is_taken_for_one_of_debian() -> None:
+    assert python_of(None) == python_of(IMAGE) == "3.11"
+
+
+def test_an_image_with_an_old_python_runs_no_service() -> None:
+    with pytest.raises(InputError, match=r"'old'.*3\.10\.4.*3\.11 or newer"):
+        python_of(replace(IMAGE, name="old", versions={"python": "3.10.4"}))
 
 
 def test_packages_are_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:

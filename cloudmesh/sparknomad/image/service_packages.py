@@ -11,18 +11,22 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
 from pathlib import Path
 
-from cloudmesh.sparknomad.errors import DependencyError
+from cloudmesh.sparknomad.errors import DependencyError, InputError
 from cloudmesh.sparknomad.image.layers import key_of, pack_tree
 from cloudmesh.sparknomad.image.packages import pip_install
+from cloudmesh.sparknomad.model import ImageRecord
 from cloudmesh.sparknomad.processes import published
 
-__all__ = ["ServicePackages", "requirements_of", "service_packages"]
+__all__ = ["ServicePackages", "python_of", "requirements_of", "service_packages"]
 
 _DISTRIBUTION = "cloudmesh-sparknomad"
 _EXTRA = re.compile(r"""extra\s*==\s*["']([A-Za-z0-9_-]+)["']""")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 # Of the command line only; some have no wheel, so they could not be installed for another Python.
 _LEFT_OUT = ("cloudmesh-common", "cloudmesh-cmd5", "docopt")
+
+_DEBIAN_PYTHON = "3.11"
+_OLDEST_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,29 @@ def requirements_of(declared: Iterable[str], extras: Iterable[str]) -> list[str]
         if (extra[1] if extra else "") in wanted and name and name[0] not in _LEFT_OUT:
             found.add(requirement.strip())
     return sorted(found)
+
+
+def python_of(record: ImageRecord | None) -> str:
+    """The Python of an image as major and minor version, such as ``3.11``.
+
+    Args:
+        record: of the image; ``None`` if it was built on another machine, when the one of the
+            images that are built of Debian's packages is taken.
+
+    Raises:
+        InputError: if it is too old for the service.
+    """
+    if record is None or "python" not in record.versions:
+        return _DEBIAN_PYTHON
+    told = record.versions["python"]
+    version = tuple(int(part) for part in told.split(".")[:2])
+    if version < _OLDEST_PYTHON:
+        raise InputError(
+            f"The service can't run in image {record.name!r}: its Python is {told}, and the "
+            "service needs 3.11 or newer.",
+            hint="Build the image from another base, and deploy the cluster again.",
+        )
+    return f"{version[0]}.{version[1]}"
 
 
 def _pinned(requirement: str) -> str:

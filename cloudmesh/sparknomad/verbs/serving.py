@@ -27,7 +27,6 @@ SERVICE_SECONDS = 300.0
 _LABEL = "the service in the cluster"
 _NAMESPACE = "service"
 _TOKENS_SECONDS = 60.0
-_PYTHON = "3.11"
 _OF_THIS_MACHINE = ("file",)
 
 
@@ -71,7 +70,7 @@ class ServingVerbs(SharingVerbs, StorageVerbs):
         host = self._service(name)
         pair = _pair(certificate, key)
         places = {each: self._profile_for_service(each) for each in dict.fromkeys(storage)}
-        packages = self._service_packages(place["kind"] for place in places.values())
+        packages = self._service_packages(name, [place["kind"] for place in places.values()])
         known, before = host.tokens(), host.accessor()
         secret = ""
         if not known:
@@ -113,11 +112,13 @@ class ServingVerbs(SharingVerbs, StorageVerbs):
             with contextlib.suppress(NotFoundError):
                 self._provider(self._cluster(name).provider).token_revoke(name, accessor)
 
-    def _service_packages(self, kinds: Iterable[str]) -> ServicePackages:
-        from cloudmesh.sparknomad.image.service_packages import service_packages
+    def _service_packages(self, name: str, kinds: Iterable[str]) -> ServicePackages:
+        from cloudmesh.sparknomad.image.service_packages import python_of, service_packages
 
+        image = self._cluster(name).spec.image
+        record = next((each for each in self._images().records() if each.name == image), None)
         extras = {"service", "ssh", *kinds}
-        return service_packages(self.paths.cache, _PYTHON, extras, self.say)
+        return service_packages(self.paths.cache, python_of(record), extras, self.say)
 
     def _profile_for_service(self, name: str) -> dict[str, Any]:
         """A storage profile as the service has it, with what it needs of this machine."""
