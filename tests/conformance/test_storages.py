@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conformance.storage_suite import StorageSuite
 from hdfs import Hdfs
+from secure import secure, server_context
 from servers import Server
 
-from cloudmesh.sparknomad.errors import InputError, NotFoundError
-from cloudmesh.sparknomad.specfile import build_spec
+from cloudmesh.sparknomad.errors import InputError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.profiles import open_storage
 from cloudmesh.sparknomad.storage.storage import Storage
@@ -35,14 +42,46 @@ def s3_keys(server: Server) -> dict[str, Any]:
     return plain(access_key=server.access_key, secret_key=server.secret_key)
 
 
+READ_AND_WRITE = """
+import json, sys
+from cloudmesh.sparknomad.specfile import build_spec
+from cloudmesh.sparknomad.storage.profile import StorageProfile
+from cloudmesh.sparknomad.storage.profiles import open_storage
+from cloudmesh.sparknomad.storage.url import parse_url
+profile = build_spec(StorageProfile, json.load(open(sys.argv[1])))
+there, url = open_storage(profile), parse_url("there:secret")
+there.write(url, b"told to nobody")
+assert there.read(url) == b"told to nobody"
+there.remove(url)
+"""
+
+
 class TestFile(StorageSuite):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Storage:
         return opened(url=f"file://{tmp_path}/store/", kind="file")
 
 
+class Encrypted:
+    """What is reached by TLS, too."""
+
+    @pytest.fixture(autouse=True)
+    def bundles(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_its_own_authority_is_trusted(self, storage: Storage, tmp_path: Path) -> None:
+        with secure(storage.profile.endpoint, tmp_path) as (endpoint, authority, proxy):
+            profile = replace(storage.profile, endpoint=endpoint, ca=str(authority))
+            there, url = open_storage(profile), parse_url("there:secret")
+            there.write(url, b"told to nobody")
+            assert there.read(url) == b"told to nobody"
+            there.remove(url)
+            assert proxy.asked
+
+
 @pytest.mark.servers
-class TestS3(StorageSuite):
+class TestS3(Encrypted, StorageSuite):
     @pytest.fixture
     def storage(self, s3_server: Server) -> Storage:
         credentials = s3_keys(s3_server)
@@ -51,7 +90,7 @@ class TestS3(StorageSuite):
 
 
 @pytest.mark.servers
-class TestSwift(StorageSuite):
+class TestSwift(Encrypted, StorageSuite):
     @pytest.fixture
     def storage(self, swift_server: Server) -> Storage:
         credentials = s3_keys(swift_server)
@@ -62,7 +101,7 @@ class TestSwift(StorageSuite):
 
 
 @pytest.mark.servers
-class TestGoogle(StorageSuite):
+class TestGoogle(Encrypted, StorageSuite):
     @pytest.fixture
     def storage(self, gcs_server: Server) -> Storage:
         return opened(
@@ -86,6 +125,29 @@ class TestAzure(StorageSuite):
             credentials=plain(account_key=azure_server.secret_key),
         )
 
+    def test_its_own_authority_is_trusted_if_all_trust_it(
+        self, storage: Storage, tmp_path: Path
+    ) -> None:
+        """The library decides whom it trusts when it is imported."""
+        path = tmp_path / "profile.json"
+        with secure(storage.profile.endpoint, tmp_path) as (endpoint, authority, proxy):
+            profile = replace(storage.profile, endpoint=endpoint, ca=str(authority))
+            path.write_text(json.dumps(spec_to_dict(profile)))
+            words = [sys.executable, "-c", READ_AND_WRITE, str(path)]
+            for trusted in ({}, {"SSL_CERT_FILE": str(authority)}):
+                environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
+                done = subprocess.run(
+                    words,
+                    env={**environment, **trusted},
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                    check=False,
+                )
+                assert (done.returncode == 0) is bool(trusted), done.stderr
+                assert trusted or f"SSL_CERT_FILE={authority}" in done.stderr
+            assert proxy.asked
+
 
 @pytest.mark.spark
 class TestHdfs(StorageSuite):
@@ -99,6 +161,17 @@ class TestHdfs(StorageSuite):
         )
 
 
+@contextlib.contextmanager
+def serving(server: http.server.HTTPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
 class TestHttp:
     """A web server is only read."""
 
@@ -107,15 +180,12 @@ class TestHttp:
         (tmp_path / "sub").mkdir()
         (tmp_path / "a b.csv").write_bytes(b"0123456789")
         handler = functools.partial(QuietHandler, directory=str(tmp_path))
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                url = f"http://127.0.0.1:{server.server_port}/"
-                yield opened(url=url, kind="http", credentials={"source": "none"})
-            finally:
-                server.shutdown()
-                thread.join()
+        with (
+            http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+            serving(server),
+        ):
+            url = f"http://127.0.0.1:{server.server_port}/"
+            yield opened(url=url, kind="http", credentials={"source": "none"})
 
     def test_what_is_there_is_read(self, storage: Storage) -> None:
         url = parse_url("there:a%20b.csv")
@@ -138,6 +208,21 @@ class TestHttp:
         planned = plan_transfer(storage, parse_url("there:a%20b.csv"), parse_url("there:got"))
         assert transfer(storage, here, planned, print).objects == 1
         assert (tmp_path / "to/got").read_bytes() == b"0123456789"
+
+    def test_its_own_authority_is_trusted(self, tmp_path: Path) -> None:
+        (tmp_path / "web").mkdir()
+        (tmp_path / "web/a.csv").write_bytes(b"0123456789")
+        handler = functools.partial(QuietHandler, directory=str(tmp_path / "web"))
+        context, authority = server_context(tmp_path / "keys", "127.0.0.1")
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            with serving(server):
+                url = f"https://127.0.0.1:{server.server_port}/"
+                fields = {"url": url, "kind": "http", "credentials": {"source": "none"}}
+                there = opened(**fields, ca=str(authority))
+                assert there.read(parse_url("there:a.csv")) == b"0123456789"
+                with pytest.raises(SparknomadError, match=r"(?i)certificate"):
+                    opened(**fields).info(parse_url("there:a.csv"))
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -77,10 +77,10 @@ _CAUSES = (
         "The server's certificate is for another name; write that in the profile's endpoint.",
     ),
     _Cause(
-        # Java's words: the profile's `ca` is for this machine only.
+        # Java's words.
         r"PKIX|SunCertPath|certificate_unknown",
-        "Java on the workers does not trust the server's certificate: it trusts what Debian's "
-        "ca-certificates has. Let one of these authorities sign it.",
+        "Java on the workers does not trust the server's certificate; name its CA in the profile "
+        "(ca: FILE).",
     ),
     _Cause(
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerification|SSLError|certificate",
@@ -148,6 +148,15 @@ def _chain(error: BaseException) -> str:
     return " / ".join(told)
 
 
+def _meant(error: BaseException) -> BaseException:
+    """Why something was not found: fsspec's web storage says so of all that goes wrong."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None:
+        return error
+    is_web = type(cause).__module__.startswith("aiohttp.")
+    return cause if is_web and getattr(cause, "status", None) not in (404, 410) else error
+
+
 def storage_error(
     error: BaseException, profile: StorageProfile, verb: str, url: StorageURL | None = None
 ) -> SparknomadError:
@@ -159,6 +168,7 @@ def storage_error(
         verb: what was tried.
         url: with what; the profile itself if not given.
     """
+    error = _meant(error)
     subject = str(url).removesuffix(":") if url else f"storage profile {profile.name!r}"
     whole = _chain(error)
     cause = _cause(f"{verb}: {whole}")

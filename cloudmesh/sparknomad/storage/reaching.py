@@ -7,10 +7,10 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from cloudmesh.sparknomad.storage.authorities import trusting
 from cloudmesh.sparknomad.storage.explain import explained
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.storage import Storage
@@ -84,7 +84,7 @@ def _handshake(host: str, port: int, profile: StorageProfile) -> None:
 def _trusting(profile: StorageProfile) -> ssl.SSLContext:
     """Trusts all that any of the libraries would: what this refuses, each of them does."""
     if profile.ca:
-        return ssl.create_default_context(cafile=str(Path(profile.ca).expanduser()))
+        return trusting(profile)
     context = ssl.create_default_context()
     bundles = [os.environ[name] for name in _BUNDLES if os.environ.get(name)]
     with contextlib.suppress(ImportError):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cloudmesh.sparknomad.errors import InputError
-from cloudmesh.sparknomad.incluster.truststore import AUTHORITIES, certificates
+from cloudmesh.sparknomad.incluster.truststore import AUTHORITIES
 from cloudmesh.sparknomad.model import RunStorage
-from cloudmesh.sparknomad.storage.profile import StorageProfile
+from cloudmesh.sparknomad.storage.authorities import authorities_of
 from cloudmesh.sparknomad.storage.storage import Storage
 from cloudmesh.sparknomad.storage.url import CLUSTER, StorageURL, is_storage_url, parse_url
 
@@ -75,7 +74,7 @@ def resolve_storage(
         origins[name] = f"{storage.profile.endpoint}|{settings.url}"
         names.append(owner)
         if storage.profile.ca:
-            authorities[owner] = _authorities(storage.profile)
+            authorities[owner] = authorities_of(storage.profile)
         if storage.profile.site:
             sites[name] = storage.profile.site
     hadoop = {f"spark.hadoop.{key}": value for key, value in conf.values.items()}
@@ -85,21 +84,3 @@ def resolve_storage(
     if authorities:
         conf_values[AUTHORITIES] = "".join(dict.fromkeys(authorities.values()))
     return resolved, RunStorage(used, conf_values, hidden, origins=origins, sites=sites)
-
-
-def _authorities(profile: StorageProfile) -> str:
-    """The certificates that a profile names, for the cluster has no such file."""
-    path = Path(profile.ca).expanduser()
-    hint = f"Mend it: cms sparknomad storage profile add {profile.name} --ca=FILE …"
-    try:
-        found = certificates(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"Storage profile {profile.name!r}: ca: {path} can't be read: {error.strerror}.",
-            hint=hint,
-        ) from error
-    if not found:
-        raise InputError(
-            f"Storage profile {profile.name!r}: ca: {path} has no certificate in PEM.", hint=hint
-        )
-    return found

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cloudmesh.sparknomad.errors import SpecError
+from cloudmesh.sparknomad.errors import InputError, SpecError
+from cloudmesh.sparknomad.storage.authorities import authorities_file
 from cloudmesh.sparknomad.storage.credentials import CredentialField
 from cloudmesh.sparknomad.storage.profile import CredentialSource
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
@@ -85,6 +86,13 @@ class AzureStorage(Storage):
         import adlfs
 
         account = self._own_account
+        if self.profile.ca and not os.environ.get("SSL_CERT_FILE"):
+            raise InputError(
+                f"Storage profile {self.profile.name!r}: ca: the library for Azure takes no "
+                "authorities of its own, so this machine can't reach it with them alone; runs in "
+                "a cluster can.",
+                hint=f"export SSL_CERT_FILE={authorities_file(self.profile)}",
+            )
         given: dict[str, Any] = {
             name: self.credentials[name]
             for name in ("account_key", "sas_token", "tenant_id", "client_id", "client_secret")

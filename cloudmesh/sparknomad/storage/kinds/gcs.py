@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.errors import CredentialError
+from cloudmesh.sparknomad.storage.authorities import trusting
 from cloudmesh.sparknomad.storage.credentials import CredentialField
 from cloudmesh.sparknomad.storage.profile import CredentialSource
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
@@ -80,9 +81,23 @@ class GoogleStorage(Storage):
             token=token,
             project=self.profile.options.get("project", ""),
             endpoint_url=self.profile.endpoint or None,
+            session_kwargs=self._session() if self.profile.ca else None,
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+
+    def _session(self) -> dict[str, Any]:
+        """The session's settings, for a service with an authority of its own."""
+        import aiohttp
+        from fsspec.asyn import get_loop, sync
+
+        context = trusting(self.profile)
+
+        async def connector() -> aiohttp.TCPConnector:
+            # It belongs to the loop in which it is made, and that is fsspec's.
+            return aiohttp.TCPConnector(ssl=context)
+
+        return {"connector": sync(get_loop(), connector)}
 
     def _path(self, url: StorageURL) -> str:
         return f"{url.authority}/{url.path}".rstrip("/")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudmesh.sparknomad.errors import SpecError
+from cloudmesh.sparknomad.storage.authorities import authorities_file
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
 from cloudmesh.sparknomad.storage.url import StorageURL
 
@@ -58,7 +59,7 @@ class HdfsStorage(Storage):
         if self.profile.ca:
             # Given with each request: of a session, `REQUESTS_CA_BUNDLE` would take its place.
             ask = filesystem.session.request
-            filesystem.session.request = partial(ask, verify=self.profile.ca)
+            filesystem.session.request = partial(ask, verify=str(authorities_file(self.profile)))
         # No proxy of the environment may stand between us and a cluster.
         filesystem.session.trust_env = not shown
         if options.get("token_file"):

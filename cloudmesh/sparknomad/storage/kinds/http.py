@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloudmesh.sparknomad.storage.authorities import trusting
 from cloudmesh.sparknomad.storage.credentials import CredentialField
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
 from cloudmesh.sparknomad.storage.url import StorageURL
@@ -41,6 +42,8 @@ class HttpStorage(Storage):
         elif "user" in self.credentials:
             password = self.credentials.get("password", "")
             given["auth"] = aiohttp.BasicAuth(self.credentials["user"], password)
+        if self.profile.ca:
+            given["ssl"] = trusting(self.profile)
         return HTTPFileSystem(use_listings_cache=False, skip_instance_cache=True, **given)
 
     def _path(self, url: StorageURL) -> str:

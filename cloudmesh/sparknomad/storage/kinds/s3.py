@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cloudmesh.sparknomad.credentials import CredentialField, aws_files
+from cloudmesh.sparknomad.storage.authorities import authorities_file
 from cloudmesh.sparknomad.storage.profile import CredentialSource
 from cloudmesh.sparknomad.storage.storage import HadoopSettings, Storage
 from cloudmesh.sparknomad.storage.url import StorageURL
@@ -65,7 +65,7 @@ class S3Storage(Storage):
         if self.profile.region:
             client["region_name"] = self.profile.region
         if self.profile.ca:
-            client["verify"] = str(Path(self.profile.ca).expanduser())
+            client["verify"] = str(authorities_file(self.profile))
         config: dict[str, Any] = {"retries": {"max_attempts": 5, "mode": "standard"}}
         if self._path_style:
             config["s3"] = {"addressing_style": "path"}
