@@ -156,6 +156,8 @@ def test_google_with_each_sort_of_credentials() -> None:
     told = settings("gs://b/", credentials={"source": "instance"})
     assert told.conf["fs.gs.auth.type"] == "COMPUTE_ENGINE"
     assert settings("gs://b/").conf["fs.gs.auth.type"] == "UNAUTHENTICATED"
+    with pytest.raises(InputError, match="ca: Google's connector"):
+        settings("gs://b/", ca="/authority.pem")
     with pytest.raises(CredentialError, match="no credentials of Google") as caught:
         settings("gs://b/", {"json": "{hush"})
     assert "hush" not in str(caught.value)

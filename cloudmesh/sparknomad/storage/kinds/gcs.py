@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudmesh.sparknomad.errors import CredentialError
+from cloudmesh.sparknomad.errors import CredentialError, InputError
 from cloudmesh.sparknomad.storage.authorities import trusting
 from cloudmesh.sparknomad.storage.credentials import CredentialField
 from cloudmesh.sparknomad.storage.profile import CredentialSource
@@ -110,6 +110,14 @@ class GoogleStorage(Storage):
         return str(info.get("generation") or info.get("etag") or ""), md5
 
     def _hadoop(self, url: StorageURL) -> HadoopSettings:
+        if self.profile.ca:
+            # Its HttpTransportFactory takes the keystore of its own jar, whatever Java trusts.
+            raise InputError(
+                f"Storage profile {self.profile.name!r}: ca: Google's connector for Hadoop trusts "
+                "only the authorities that it carries, so runs can't reach this endpoint.",
+                hint="From this machine it can be reached: `cms sparknomad storage get` brings "
+                "what a run then takes from here.",
+            )
         conf = {**_ALWAYS, "fs.gs.project.id": self.profile.options.get("project", "-")}
         if self.profile.endpoint:
             conf["fs.gs.storage.root.url"] = f"{self.profile.endpoint.rstrip('/')}/"
