@@ -145,6 +145,7 @@ def test_a_pipeline_runs_by_it(served: Served, tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_it_has_the_storages_that_it_was_given(served: Served, s3_server: Server) -> None:
     command, asked = served.command, {"Authorization": f"Bearer {served.secret}"}
     (command.home / "words.txt").write_text("to be or not to be\n")

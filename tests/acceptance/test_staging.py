@@ -341,6 +341,7 @@ def test_every_worker_tells_what_is_wrong_with_a_storage(lab: Lab, wrong: dict[s
             assert re.search(each.hint, step["hint"]), (each.name, step)
 
 
+@pytest.mark.slow
 def test_a_run_whose_storage_fails_the_check_is_not_sent(lab: Lab) -> None:
     lab.put("checked.txt", "one\n")
     words = ("job", "run", "lines.yaml", "--check", "--param", "input=aws:checked.txt")
