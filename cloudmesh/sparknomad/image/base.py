@@ -16,9 +16,12 @@ from pathlib import Path
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
 from cloudmesh.sparknomad.image.layers import MTIME, Layer, LayerStore, key_of
 
-__all__ = ["SPARK_ID", "SUITE", "base_layers", "bootstrap_command"]
+__all__ = ["DEBIAN_PYTHON", "SPARK_ID", "SUITE", "base_layers", "bootstrap_command"]
 
 SUITE = "bookworm"
+DEBIAN_PYTHON = "3.11"
+"""The Python of that suite."""
+
 SPARK_ID = 185
 """User and group of everything in the image: the number that Spark's own images use."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
 from cloudmesh.sparknomad.image import docker, foreign
 from cloudmesh.sparknomad.image.agent import build_agent
-from cloudmesh.sparknomad.image.base import SPARK_ID, base_layers
+from cloudmesh.sparknomad.image.base import DEBIAN_PYTHON, SPARK_ID, base_layers
 from cloudmesh.sparknomad.image.fill import fill_code, fill_connectors, fill_spark
 from cloudmesh.sparknomad.image.java import find_java
 from cloudmesh.sparknomad.image.layers import Layer, key_of
@@ -49,7 +49,6 @@ CONNECTORS: Mapping[str, str] = {
     "wasb": "org.apache.hadoop.fs.azure.NativeAzureFileSystem",
     "hdfs": "org.apache.hadoop.hdfs.DistributedFileSystem",
 }
-_DEBIAN_PYTHON = "3.11"
 
 
 class Images(ImageStore):
@@ -179,7 +178,7 @@ class Images(ImageStore):
         """The system's layer and Java's, its Python's version, and what Docker says of it."""
         base, java = base_layers(self.store, self.say)
         if spec.base == "debian":
-            return base, java, _DEBIAN_PYTHON, {}
+            return base, java, DEBIAN_PYTHON, {}
         base, python, config = foreign.base_layer(self.store, spec.base, self.say)
         return base, java, python, config
 

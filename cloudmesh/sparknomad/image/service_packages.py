@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cloudmesh.sparknomad.errors import DependencyError, InputError
+from cloudmesh.sparknomad.image.base import DEBIAN_PYTHON
 from cloudmesh.sparknomad.image.layers import key_of, pack_tree
 from cloudmesh.sparknomad.image.packages import pip_install
 from cloudmesh.sparknomad.model import ImageRecord
@@ -25,7 +26,6 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 # Of the command line only; some have no wheel, so they could not be installed for another Python.
 _LEFT_OUT = ("cloudmesh-common", "cloudmesh-cmd5", "docopt")
 
-_DEBIAN_PYTHON = "3.11"
 _OLDEST_PYTHON = (3, 11)
 
 
@@ -71,7 +71,7 @@ def python_of(record: ImageRecord | None) -> str:
         InputError: if it is too old for the service.
     """
     if record is None or "python" not in record.versions:
-        return _DEBIAN_PYTHON
+        return DEBIAN_PYTHON
     told = record.versions["python"]
     version = tuple(int(part) for part in told.split(".")[:2])
     if version < _OLDEST_PYTHON:

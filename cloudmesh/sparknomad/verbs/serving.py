@@ -115,8 +115,9 @@ class ServingVerbs(SharingVerbs, StorageVerbs):
     def _service_packages(self, name: str, kinds: Iterable[str]) -> ServicePackages:
         from cloudmesh.sparknomad.image.service_packages import python_of, service_packages
 
-        image = self._cluster(name).spec.image
-        record = next((each for each in self._images().records() if each.name == image), None)
+        image, record = self._cluster(name).spec.image, None
+        with contextlib.suppress(NotFoundError):  # it may have been built on another machine
+            record = self._images().inspect(image)
         extras = {"service", "ssh", *kinds}
         return service_packages(self.paths.cache, python_of(record), extras, self.say)
 
