@@ -1,7 +1,8 @@
 """What every kind of compute that creates machines must do.
 
-A kind joins by a class that derives from `ComputeSuite` and gives the fixture ``compute``: one
-whose spec has size, image and key, and of which nobody else has machines.
+A kind joins by a class that derives from `ComputeSuite`, or from `PricedSuite` if its offers have
+prices, and gives the fixture ``compute``: one whose spec has size, image and key, and of which
+nobody else has machines.
 """
 
 from __future__ import annotations
@@ -142,15 +143,6 @@ class ComputeSuite:
         assert any("sparknomad-group=workers" in step.body for step in plan.steps)
         assert list(compute.list()) == [] and compute.groups.all() == []
 
-    def test_the_cheapest_offer_is_the_first(self, compute: Compute) -> None:
-        offers = compute.offers(cores=2, memory=4 * 1024**3)
-        prices = [offer.price for offer in offers if offer.price is not None]
-        assert prices and prices == sorted(prices)
-        priced = [offer.price is not None for offer in offers]
-        assert priced == sorted(priced, reverse=True)
-        assert all(offer.cores is None or offer.cores >= 2 for offer in offers)
-        assert all(offer.memory is None or offer.memory >= 4 * 1024**3 for offer in offers)
-
     def test_a_name_that_no_machine_can_have_is_refused(self, compute: Compute) -> None:
         for name in ("", "A", "a b", "-a", "a-", "a.b", "x" * 33, "1a", "a\n"):
             with pytest.raises(InputError, match="group"):
@@ -173,3 +165,16 @@ class ComputeSuite:
         with pytest.raises(SpecError, match="'/nowhere/k'"):
             compute.create("workers", 1, timeout=SECONDS)
         assert compute.groups.all() == []
+
+
+class PricedSuite(ComputeSuite):
+    """The suite, for a compute that tells prices."""
+
+    def test_the_cheapest_offer_is_the_first(self, compute: Compute) -> None:
+        offers = compute.offers(cores=2, memory=4 * 1024**3)
+        prices = [offer.price for offer in offers if offer.price is not None]
+        assert prices and prices == sorted(prices)
+        priced = [offer.price is not None for offer in offers]
+        assert priced == sorted(priced, reverse=True)
+        assert all(offer.cores is None or offer.cores >= 2 for offer in offers)
+        assert all(offer.memory is None or offer.memory >= 4 * 1024**3 for offer in offers)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from clouds import Ec2, ec2
-from conformance.compute_suite import SECONDS, ComputeSuite
+from conformance.compute_suite import SECONDS, ComputeSuite, PricedSuite
 from lab import lab
 from needs import require
 from nova import Nova, nova
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2]:
 
 
 @pytest.mark.servers
-class TestEc2(ComputeSuite):
+class TestEc2(PricedSuite):
     @pytest.fixture
     def compute(self, server: Ec2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compute:
         monkeypatch.setattr(LibcloudCompute, "poll_seconds", 0.05)
@@ -85,9 +85,6 @@ class TestOpenStack(ComputeSuite):
         assert asked["imageRef"] == "i-1" and asked["flavorRef"] == "1"
         assert cloud.user_data().startswith("#!/bin/sh\nuser=sparknomad\n")
 
-    @pytest.mark.skip("Nova tells no prices")
-    def test_the_cheapest_offer_is_the_first(self, compute: Compute) -> None: ...
-
     def test_offers_have_no_price(self, compute: Compute) -> None:
         (offer,) = compute.offers(cores=2)
         assert (offer.size, offer.cores, offer.memory) == ("m1.large", 4, 8 * 1024**3)
@@ -98,7 +95,7 @@ class TestOpenStack(ComputeSuite):
             compute.create("workers", 1, size="m1.smal", timeout=SECONDS)
 
 
-class TestLab(ComputeSuite):
+class TestLab(PricedSuite):
     @pytest.fixture
     def compute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compute]:
         require(os.geteuid() == 0, "root")
