@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from threaded import threaded
+
 __all__ = ["Answer", "Faulty", "Request", "faulty"]
 
 _HOST = "127.0.0.1"
@@ -179,10 +181,5 @@ def faulty(
             server.socket = listening
         host_name, number = server.socket.getsockname()
         proxy = Faulty(f"http://{host_name}:{number}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with threaded(server):
             yield proxy
-        finally:
-            server.shutdown()
-            thread.join(_SECONDS)

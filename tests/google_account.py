@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from threaded import threaded
 
 __all__ = ["Google", "google"]
 
@@ -252,16 +253,5 @@ def google(upstream: str) -> Iterator[Google]:
     ):
         state.token_uri = f"http://{_HOST}:{tokens.server_port}/token"
         state.endpoint = f"http://{_HOST}:{storage.server_port}"
-        threads = [
-            threading.Thread(target=server.serve_forever, args=(0.05,))
-            for server in (tokens, storage)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
+        with threaded(tokens), threaded(storage):
             yield state
-        finally:
-            for server in (tokens, storage):
-                server.shutdown()
-            for thread in threads:
-                thread.join()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from threaded import threaded
 
 __all__ = ["hook"]
 
@@ -27,11 +28,5 @@ def hook(*codes: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]
         def log_message(self, format: str, *words: object) -> None:
             return
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{made.server_address[1]}/hook", got
-        finally:
-            made.shutdown()
-            thread.join(10)
+    with HTTPServer(("127.0.0.1", 0), Handler) as made, threaded(made):
+        yield f"http://127.0.0.1:{made.server_address[1]}/hook", got

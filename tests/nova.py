@@ -9,12 +9,13 @@ import base64
 import http.server
 import itertools
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from threaded import threaded
 
 __all__ = ["Nova", "nova"]
 
@@ -146,10 +147,5 @@ def nova() -> Iterator[Nova]:
     handler = type("Handler", (_Handler,), {"nova": made})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         made.endpoint = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with threaded(server):
             yield made
-        finally:
-            server.shutdown()
-            thread.join()

@@ -21,13 +21,14 @@ import struct
 import subprocess
 import sys
 import sysconfig
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+
+from threaded import threaded
 
 from cloudmesh.sparknomad.processes import free_ports, published
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
@@ -423,11 +424,6 @@ def _fluent_receiver(log: Path) -> Iterator[int]:
     with (
         log.open("w", buffering=1, encoding="utf-8") as stream,
         socketserver.ThreadingTCPServer((_HOST, 0), Receiver) as server,
+        threaded(server),
     ):
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
+        yield int(server.server_address[1])

@@ -6,7 +6,6 @@ wrong keys and users who may only read, OpenStack Swift insists on its region an
 
 from __future__ import annotations
 
-import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from faulty import Answer, faulty
 from secure import server_context
 from servers import Server, make_bucket, swift
+from threaded import threaded
 
 from cloudmesh.sparknomad.processes import free_ports
 
@@ -83,13 +83,8 @@ def _untrusted(directory: Path) -> Iterator[str]:
 
     with Quiet((_HOST, 0), BaseHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with threaded(server):
             yield f"https://{_HOST}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager

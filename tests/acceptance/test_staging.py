@@ -6,7 +6,6 @@ import concurrent.futures
 import functools
 import json
 import re
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from acceptance.conftest import Command, Done, ended
 from servers import Server
+from threaded import threaded
 from wrongs import Wrong
 
 from cloudmesh.sparknomad.model import ImageRecord
@@ -134,12 +134,8 @@ def lab(
 def web(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "lines of text.txt").write_text("one\ntwo\nthree\n")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, threaded(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def gets(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from conformance.storage_suite import StorageSuite
 from hdfs import Hdfs
 from secure import secure, server_context
 from servers import Server
+from threaded import threaded
 
 from cloudmesh.sparknomad.errors import InputError, NotFoundError, SparknomadError
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
@@ -134,8 +133,8 @@ class TestAzure(StorageSuite):
             profile = replace(storage.profile, endpoint=endpoint, ca=str(authority))
             path.write_text(json.dumps(spec_to_dict(profile)))
             words = [sys.executable, "-c", READ_AND_WRITE, str(path)]
+            environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
             for trusted in ({}, {"SSL_CERT_FILE": str(authority)}):
-                environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
                 done = subprocess.run(
                     words,
                     env={**environment, **trusted},
@@ -161,17 +160,6 @@ class TestHdfs(StorageSuite):
         )
 
 
-@contextlib.contextmanager
-def serving(server: http.server.HTTPServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-
-
 class TestHttp:
     """A web server is only read."""
 
@@ -182,7 +170,7 @@ class TestHttp:
         handler = functools.partial(QuietHandler, directory=str(tmp_path))
         with (
             http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
-            serving(server),
+            threaded(server),
         ):
             url = f"http://127.0.0.1:{server.server_port}/"
             yield opened(url=url, kind="http", credentials={"source": "none"})
@@ -216,7 +204,7 @@ class TestHttp:
         context, authority = server_context(tmp_path / "keys", "127.0.0.1")
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             server.socket = context.wrap_socket(server.socket, server_side=True)
-            with serving(server):
+            with threaded(server):
                 url = f"https://127.0.0.1:{server.server_port}/"
                 fields = {"url": url, "kind": "http", "credentials": {"source": "none"}}
                 there = opened(**fields, ca=str(authority))

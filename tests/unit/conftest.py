@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from threaded import threaded
 
 settings.register_profile("unit", deadline=None, database=None, derandomize=True)
 settings.load_profile("unit")
@@ -60,9 +60,6 @@ def master() -> Iterator[dict[str, Any]]:
             del arguments
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         answers["url"] = f"http://127.0.0.1:{server.server_port}"
-        yield answers
-        server.shutdown()
-        thread.join()
+        with threaded(server):
+            yield answers

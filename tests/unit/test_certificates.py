@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threaded import threaded
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate, ends
@@ -49,14 +49,8 @@ def server(shown: Certificate) -> Iterator[str]:
     context.verify_mode = ssl.CERT_REQUIRED
     made = Silent(("127.0.0.1", 0), Answering)
     made.context = context  # type: ignore[attr-defined]
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with made, threaded(made):
         yield f"https://127.0.0.1:{made.server_port}"
-    finally:
-        made.shutdown()
-        thread.join()
-        made.server_close()
 
 
 def authority(directory: Path) -> Authority:

@@ -6,7 +6,6 @@ import http.client
 import json
 import posixpath
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threaded import threaded
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.incluster.gateway import Gateway
@@ -34,14 +34,8 @@ TOKENS = {
 
 @contextmanager
 def served(server: HTTPServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with server, threaded(server):
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Hadoop(BaseHTTPRequestHandler):

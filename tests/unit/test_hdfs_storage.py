@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from threaded import threaded
 
 from cloudmesh.sparknomad.errors import SparknomadError
 from cloudmesh.sparknomad.storage.kinds import hdfs
@@ -78,12 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
+    with Server() as made, threaded(made):
         yield made
-        made.shutdown()
-        thread.join()
 
 
 def written(server: Server, data: bytes) -> None:

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from threaded import threaded
 
 from cloudmesh.sparknomad.cluster.nomad import binary, gobuild, release
 from cloudmesh.sparknomad.configuration import Configuration
@@ -157,13 +158,9 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     monkeypatch.setattr(release, "_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Mirror() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with Mirror() as server, threaded(server):
         yield server
         server.go_on.set()
-        server.shutdown()
-        thread.join()
 
 
 class Place:

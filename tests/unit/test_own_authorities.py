@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from secure import secure
+from threaded import threaded
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 from cloudmesh.sparknomad.manager import Sparknomad
@@ -44,15 +44,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(other.certificate))
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            target = f"http://127.0.0.1:{server.server_port}"
-            with secure(target, tmp_path / "own") as (url, authority, _):
-                yield url, authority
-        finally:
-            server.shutdown()
-            thread.join(10)
+        target = f"http://127.0.0.1:{server.server_port}"
+        with threaded(server), secure(target, tmp_path / "own") as (url, authority, _):
+            yield url, authority
 
 
 def test_the_services(served: tuple[str, Path]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from threaded import threaded
 
 from cloudmesh.sparknomad.incluster.hdfs_names import bad_name
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs, WebHdfsError
@@ -55,12 +55,9 @@ def namenode() -> Iterator[Namenode]:
         do_GET = do_PUT = do_DELETE = answer  # noqa: N815 - http.server's names
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         made.address = f"127.0.0.1:{server.server_port}"
-        yield made
-        server.shutdown()
-        thread.join()
+        with threaded(server):
+            yield made
 
 
 def test_datanodes_of_one_host_share_its_disk(namenode: Namenode) -> None:
