@@ -8,8 +8,10 @@ See https://docs.oracle.com/en/java/javase/17/vm/class-data-sharing.html
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -214,13 +216,18 @@ def _standard_library() -> list[Path]:
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind((_HOST, 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports that no outgoing connection is given: those begin at 32,768."""
+    drawn = random.sample(range(10_000, 20_000), 1_000)
+    return list(itertools.islice(filter(_is_free, drawn), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -36,9 +36,14 @@ __all__ = [
 ]
 
 _GRACE_SECONDS = 15
+_PORT_CHOICES = 3
 
 # What the agent may see of the environment: its tasks inherit it.
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class _PortTakenError(ClusterError):
+    """Another program took one of the agent's ports before it did."""
 
 
 def docker_endpoint() -> str:
@@ -108,10 +113,22 @@ def ensure_agent(
     if taken or not all(cluster.ports.values()):
         if taken:
             say(f"port {taken[0]} is taken by another program: choosing others")
-        ports = dict(zip(("http", "rpc", "serf"), free_ports(3), strict=True))
-        cluster = cluster.changed(ports=ports).write(directory)
+        cluster = _with_ports(cluster, directory)
     write_private(file, _configuration_text(name, cluster, memory))
+    cluster = _with_sockets(cluster, directory)
+    for _ in range(_PORT_CHOICES - 1):
+        try:
+            return _start(directory, cluster, deadline, say)
+        except _PortTakenError:
+            say("another program took one of its ports meanwhile: choosing others")
+            cluster = _with_ports(cluster, directory)
+            write_private(file, _configuration_text(name, cluster, memory))
     return _start(directory, cluster, deadline, say)
+
+
+def _with_ports(cluster: NomadCluster, directory: Path) -> NomadCluster:
+    ports = dict(zip(("http", "rpc", "serf"), free_ports(3), strict=True))
+    return cluster.changed(ports=ports).write(directory)
 
 
 def _configuration_text(name: str, cluster: NomadCluster, memory: int) -> str:
@@ -127,7 +144,6 @@ def _start(
     say("starting the Nomad agent")
     Path(cluster.data).mkdir(parents=True, exist_ok=True)
     _forget_after_reboot(Path(cluster.data))
-    cluster = _with_sockets(cluster, directory)
     log = directory / "agent.log"
     process = spawn_detached(
         [cluster.binary, "agent", f"-config={directory / 'agent.json'}"],
@@ -141,9 +157,9 @@ def _start(
 
     def led() -> bool:
         if not process.alive:
-            raise ClusterError(
-                f"The Nomad agent ended at once: {_last_error(log)}", hint=f"See {log}."
-            )
+            reason = _last_error(log)
+            kind = _PortTakenError if "address already in use" in reason else ClusterError
+            raise kind(f"The Nomad agent ended at once: {reason}", hint=f"See {log}.")
         return bool(nomad.leader())
 
     wait_until(led, "Nomad to elect its leader", deadline, interval=0.02)
