@@ -151,10 +151,9 @@ def test_a_build_gets_all_that_it_needs(fake: Fake, monkeypatch: pytest.MonkeyPa
         "build",
         "-mod=mod",
         "-trimpath",
-        "-ldflags",
-        "-s -w",
-        "-tags",
-        "ui",
+        "-gcflags=all=-dwarf=false",
+        "-ldflags=-s -w",
+        "-tags=ui",
         "-o",
         "nomad",
         "github.com/hashicorp/nomad",
@@ -164,7 +163,7 @@ def test_a_build_gets_all_that_it_needs(fake: Fake, monkeypatch: pytest.MonkeyPa
     assert isinstance(environment, dict)
     assert environment["GOPROXY"] == "https://proxy.example"
     assert (environment["GOFLAGS"], environment["GOWORK"]) == ("-modcacherw", "off")
-    assert environment["GOTOOLCHAIN"] == "local"
+    assert (environment["GOTOOLCHAIN"], environment["GOGC"]) == ("local", "400")
     assert not {"GOOS", "GOARCH", "GOROOT"} & set(environment)
     assert environment["GOTMPDIR"] == build["directory"]
 

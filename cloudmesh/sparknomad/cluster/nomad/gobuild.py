@@ -39,6 +39,14 @@ _REPLACED = (
 )
 
 
+# What a debugger needs is left out by the linker; not to compile it, and to collect garbage less
+# often (below), saves a fifth of the time.
+_OPTIONS = (
+    *("-mod=mod", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w"),
+    *("-tags=ui", "-o", "nomad"),
+)
+
+
 def go_module(version: str) -> str:
     """The ``go.mod`` of the module that only requires Nomad."""
     replaced = "".join(f"replace {line}\n" for line in _REPLACED)
@@ -90,8 +98,7 @@ def _build(go: Path, version: str, work: Path, cache: Path, say: Say) -> Path:
     source = json.loads(_run(go, download, work, environment, _DOWNLOAD_SECONDS, say))["Dir"]
     (work / "go.sum").write_bytes((Path(source) / "go.sum").read_bytes())
     say(f"building Nomad {version} from its source by {go} (about 5 minutes on 2 cores)")
-    options = ["-mod=mod", "-trimpath", "-ldflags", "-s -w", "-tags", "ui", "-o", "nomad"]
-    _run(go, ["build", *options, _MODULE], work, environment, _BUILD_SECONDS, say)
+    _run(go, ["build", *_OPTIONS, _MODULE], work, environment, _BUILD_SECONDS, say)
     (work / "nomad").chmod(0o755)
     return work / "nomad"
 
@@ -111,6 +118,7 @@ def _environment(work: Path, cache: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in foreign}
     return {
         "HOME": str(cache),
+        "GOGC": "400",
         **kept,
         "CGO_ENABLED": "1",
         "GOFLAGS": "-modcacherw",
