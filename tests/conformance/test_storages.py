@@ -6,10 +6,13 @@ import functools
 import http.server
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,12 @@ from secure import secure, server_context
 from servers import Server
 from threaded import threaded
 
-from cloudmesh.sparknomad.errors import InputError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.errors import (
+    InputError,
+    NotFoundError,
+    SparknomadError,
+    StorageError,
+)
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.profiles import open_storage
@@ -77,6 +85,31 @@ class Encrypted:
             assert there.read(url) == b"told to nobody"
             there.remove(url)
             assert proxy.asked
+
+    def test_a_certificate_that_nobody_trusts_is_told_at_once(
+        self, storage: Storage, tmp_path: Path
+    ) -> None:
+        context, _ = server_context(tmp_path, "127.0.0.1")
+        with Greeted(context) as server, threaded(server):
+            endpoint = f"https://127.0.0.1:{server.server_port}"
+            there = open_storage(replace(storage.profile, endpoint=endpoint))
+            with pytest.raises(StorageError) as caught:
+                list(there.list(parse_url("there:")))
+        assert "name its CA in the profile" in str(caught.value.hint)
+        assert server.greeted == 1, "it was tried again"
+
+
+class Greeted(HTTPServer):
+    """Counts who begins to speak TLS with it."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), BaseHTTPRequestHandler)
+        self.context, self.greeted = context, 0
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.greeted += 1
+        return self.context.wrap_socket(connection, server_side=True), address
 
 
 @pytest.mark.servers

@@ -15,9 +15,10 @@ from cloudmesh.sparknomad.storage.explain import explained
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.storage import Storage
 
-__all__ = ["host_and_port", "way_to"]
+__all__ = ["host_and_port", "refuse_untrusted", "way_to"]
 
 _SECONDS = 10.0
+_EARLY_SECONDS = 3.0
 _BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -72,10 +73,31 @@ def _proxy(endpoint: str) -> str:
     return found if "://" in found or not found else f"http://{found}"
 
 
-def _handshake(host: str, port: int, profile: StorageProfile) -> None:
+def refuse_untrusted(storage: Storage) -> None:
+    """Ask a server for its certificate, before a library does.
+
+    The libraries of S3, Swift and Google take a certificate that is not trusted for a fault that
+    passes, and try again for up to half a minute. All else is left to them.
+
+    Raises:
+        ssl.SSLCertVerificationError: if it is not trusted.
+    """
+    endpoint = storage.profile.endpoint
+    if not endpoint.startswith("https:") or (storage.takes_proxy and _proxy(endpoint)):
+        return
+    host, _, port = host_and_port(endpoint).rpartition(":")
+    try:
+        _handshake(host, int(port), storage.profile, _EARLY_SECONDS)
+    except ssl.SSLCertVerificationError:
+        raise
+    except OSError:
+        return
+
+
+def _handshake(host: str, port: int, profile: StorageProfile, seconds: float = _SECONDS) -> None:
     context = _trusting(profile)
     with (
-        socket.create_connection((host, port), _SECONDS) as plain,
+        socket.create_connection((host, port), seconds) as plain,
         context.wrap_socket(plain, server_hostname=host),
     ):
         return

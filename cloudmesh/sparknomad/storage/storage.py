@@ -175,10 +175,13 @@ class Storage(ABC):
     def filesystem(self) -> AbstractFileSystem:
         """The file system of fsspec for this storage."""
         if self._opened is None:
+            from cloudmesh.sparknomad.storage.reaching import refuse_untrusted
+
             # aiohttp warns of pieces over 1 MiB, which gcsfs and adlfs send from a thread's loop.
             warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
             try:
                 with explained(self.profile, "open"):
+                    refuse_untrusted(self)
                     self._opened = self._filesystem()
             except ImportError as error:
                 package = f"'cloudmesh-sparknomad[{self.extra}]'" if self.extra else error.name
