@@ -16,7 +16,7 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import local_configuration
 from cloudmesh.sparknomad.cluster.nomad.plans import cluster_jobs, hcl_variables
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 
 __all__ = ["ByHand"]
 

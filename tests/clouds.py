@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Ec2", "ec2"]

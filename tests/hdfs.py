@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudmesh.sparknomad.image.host import host_connectors, host_runtime
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Hdfs", "hdfs"]

@@ -30,7 +30,8 @@ from typing import Any
 
 from threaded import threaded
 
-from cloudmesh.sparknomad.processes import free_ports, published
+from cloudmesh.sparknomad.ports import free_ports
+from cloudmesh.sparknomad.processes import published
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Server", "azurite", "azurite_program", "fake_gcs", "make_bucket", "seaweedfs", "swift"]

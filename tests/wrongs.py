@@ -18,7 +18,7 @@ from secure import server_context
 from servers import Server, make_bucket, swift
 from threaded import threaded
 
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 
 __all__ = ["Wrong", "fake_clock", "wrongs"]
 

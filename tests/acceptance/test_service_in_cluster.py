@@ -22,7 +22,7 @@ from cloudmesh.sparknomad.client import Remote
 from cloudmesh.sparknomad.errors import SparknomadError
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import ImageRecord
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 
 pytestmark = pytest.mark.nomad
 EXAMPLES = Path(__file__).parents[2] / "examples"

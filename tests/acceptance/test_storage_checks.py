@@ -11,7 +11,7 @@ import pytest
 from acceptance.conftest import Command
 from wrongs import Wrong
 
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 
 pytestmark = pytest.mark.servers
 

@@ -15,7 +15,7 @@ from cloudmesh.sparknomad.cluster.nomad.record import HOST, NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.wanted import wanted_cluster
 from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import ClusterError
-from cloudmesh.sparknomad.processes import free_ports
+from cloudmesh.sparknomad.ports import free_ports
 from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
 from cloudmesh.sparknomad.waiting import Deadline
 

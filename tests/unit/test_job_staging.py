@@ -9,7 +9,7 @@ import pytest
 from cloudmesh.sparknomad.errors import ParameterError, SpecError
 from cloudmesh.sparknomad.job.parameters import check_job
 from cloudmesh.sparknomad.job.staging import parse_stage, plan_staging
-from cloudmesh.sparknomad.model import RunStaging, RunStorage
+from cloudmesh.sparknomad.model_storage import RunStaging, RunStorage
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import JobSpec
 

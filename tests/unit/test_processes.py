@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cloudmesh.sparknomad import processes
-from cloudmesh.sparknomad.errors import ConflictError
 from cloudmesh.sparknomad.processes import (
     ProcessRef,
-    free_block,
-    free_ports,
-    is_listening,
     scratch,
     spawn_detached,
     stop,
@@ -247,55 +241,11 @@ def test_a_stopped_child_is_no_zombie(start: Start) -> None:
     assert not psutil.pid_exists(process.pid)
 
 
-def test_free_ports_are_distinct_and_free() -> None:
-    ports = free_ports(50)
-    assert len(set(ports)) == 50
-    for port in ports[:3]:
-        with socket.create_server(("127.0.0.1", port)):
-            assert is_listening(port)
-        assert not is_listening(port)
-
-
-def test_a_port_that_is_taken_by_udp_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    (port,) = free_ports(1)
-    monkeypatch.setattr(processes, "_SERVER_PORTS", (port, port + 1))
-    assert free_ports(1) == [port]
-    with socket.socket(type=socket.SOCK_DGRAM) as taker:
-        taker.bind(("127.0.0.1", port))
-        with pytest.raises(ConflictError, match=f"0 of 1 ports are free between {port}"):
-            free_ports(1)
-
-
-def test_no_port_is_one_that_an_outgoing_connection_may_be_given() -> None:
-    low, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    if int(low) < 32_768:
-        pytest.skip(f"net.ipv4.ip_local_port_range begins at {low} here")
-    assert max(free_ports(50)) < int(low)
-
-
-def test_no_ports_are_an_empty_list() -> None:
-    assert free_ports(0) == []
-
-
 def test_a_signal_ends_only_its_own_session(start: Start) -> None:
     process, other = start(FOREVER), start(FOREVER)
     os.kill(process.pid, signal.SIGTERM)
     stop(process, grace=5)
     assert other.alive
-
-
-def test_a_scratch_directory_goes_with_its_block_and_removes_what_killed_commands_left(
-    tmp_path: Path,
-) -> None:
-    left = tmp_path / "trial-dead"
-    left.mkdir()
-    (left / "file").write_text("left by a killed command")
-    with scratch("trial-", tmp_path) as first:
-        assert not left.exists()
-        with scratch("trial-", tmp_path) as second:
-            assert first.is_dir(), "held by a live command"
-            assert second != first
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_commands_scratch_directory_is_free_to_be_removed(tmp_path: Path) -> None:
@@ -310,9 +260,15 @@ def test_a_killed_commands_scratch_directory_is_free_to_be_removed(tmp_path: Pat
         assert list(tmp_path.iterdir()) == [mine]
 
 
-def test_a_block_of_ports_has_none_that_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        low = port - port % 10
-        start = free_block(10, low, low + 30)
-        assert start in (low + 10, low + 20)
+def test_a_scratch_directory_goes_with_its_block_and_removes_what_killed_commands_left(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / "trial-dead"
+    left.mkdir()
+    (left / "file").write_text("left by a killed command")
+    with scratch("trial-", tmp_path) as first:
+        assert not left.exists()
+        with scratch("trial-", tmp_path) as second:
+            assert first.is_dir(), "held by a live command"
+            assert second != first
+    assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,6 @@ from cloudmesh.sparknomad.errors import (
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
-    ClusterStorage,
     LogChunk,
     LogStream,
     Plan,
@@ -41,6 +40,7 @@ from cloudmesh.sparknomad.model import (
     Runtime,
     Submission,
 )
+from cloudmesh.sparknomad.model_storage import ClusterStorage
 from cloudmesh.sparknomad.processes import exclusive
 from cloudmesh.sparknomad.specs import NAME_PATTERN, ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until

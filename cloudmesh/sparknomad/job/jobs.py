@@ -15,7 +15,13 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.definition import hash_file
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.job.parameters import bind, check_job, render
-from cloudmesh.sparknomad.model import OUTPUTS, LocalInput, RunStaging, RunStorage, Submission
+from cloudmesh.sparknomad.model import Submission
+from cloudmesh.sparknomad.model_storage import (
+    OUTPUTS,
+    LocalInput,
+    RunStaging,
+    RunStorage,
+)
 from cloudmesh.sparknomad.specfile import build_spec, read_spec
 from cloudmesh.sparknomad.specs import PARAMETER_PATTERN, Dependencies, JobSpec, ParameterType
 

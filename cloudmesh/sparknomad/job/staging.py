@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cloudmesh.sparknomad.errors import ParameterError
-from cloudmesh.sparknomad.model import RunStaging, RunStorage, StagedInput, StagedOutput
+from cloudmesh.sparknomad.model_storage import (
+    RunStaging,
+    RunStorage,
+    StagedInput,
+    StagedOutput,
+)
 from cloudmesh.sparknomad.specs import JobSpec, ParameterSpec, Stage, Write
 
 __all__ = ["parse_stage", "plan_staging"]

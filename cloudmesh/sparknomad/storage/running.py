@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.incluster.truststore import AUTHORITIES
-from cloudmesh.sparknomad.model import RunStorage
+from cloudmesh.sparknomad.model_storage import RunStorage
 from cloudmesh.sparknomad.storage.authorities import authorities_of
 from cloudmesh.sparknomad.storage.storage import Storage
 from cloudmesh.sparknomad.storage.url import CLUSTER, StorageURL, is_storage_url, parse_url

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.errors import SparknomadError
 from cloudmesh.sparknomad.job.jobs import resolve_job
-from cloudmesh.sparknomad.model import CheckSubject, RunRecord, RunStaging, RunStorage
+from cloudmesh.sparknomad.model import RunRecord
+from cloudmesh.sparknomad.model_storage import CheckSubject, RunStaging, RunStorage
 from cloudmesh.sparknomad.specs import ParameterType
 from cloudmesh.sparknomad.verbs.staging import StagingVerbs
 

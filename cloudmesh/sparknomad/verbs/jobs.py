@@ -20,7 +20,6 @@ from cloudmesh.sparknomad.job.jobs import (
 )
 from cloudmesh.sparknomad.job.staging import plan_staging
 from cloudmesh.sparknomad.model import (
-    OUTPUTS,
     HostRuntime,
     LogChunk,
     LogStream,
@@ -28,9 +27,9 @@ from cloudmesh.sparknomad.model import (
     RunRecord,
     RunState,
     RunStatus,
-    RunStorage,
     Submission,
 )
+from cloudmesh.sparknomad.model_storage import OUTPUTS, RunStorage
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec, Stage
 from cloudmesh.sparknomad.verbs.clusters import ClusterVerbs
 from cloudmesh.sparknomad.verbs.storage import StorageVerbs

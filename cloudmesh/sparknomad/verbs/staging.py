@@ -22,12 +22,14 @@ from cloudmesh.sparknomad.job.jobs import new_run_id
 from cloudmesh.sparknomad.model import (
     ClusterState,
     RunRecord,
-    RunStaging,
     RunState,
+    Submission,
+)
+from cloudmesh.sparknomad.model_storage import (
+    RunStaging,
     RunStorage,
     StagedInput,
     StorageCopy,
-    Submission,
 )
 from cloudmesh.sparknomad.specs import (
     ExecutorResources,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.configuration import storage_section
 from cloudmesh.sparknomad.errors import InputError, NotFoundError
-from cloudmesh.sparknomad.model import RunStorage
+from cloudmesh.sparknomad.model_storage import RunStorage
 from cloudmesh.sparknomad.specs import JobSpec, ParameterType
 from cloudmesh.sparknomad.verbs.core import Core
 

@@ -13,7 +13,8 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.foreign import refuse_foreign
 from cloudmesh.sparknomad.incluster import sparkconf
 from cloudmesh.sparknomad.model import HostRuntime
-from cloudmesh.sparknomad.processes import ProcessRef, free_ports, spawn_detached, write_private
+from cloudmesh.sparknomad.ports import free_ports
+from cloudmesh.sparknomad.processes import ProcessRef, spawn_detached, write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.units import spark_size
 

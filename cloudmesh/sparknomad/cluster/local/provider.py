@@ -46,12 +46,8 @@ from cloudmesh.sparknomad.model import (
     Runtime,
     Submission,
 )
-from cloudmesh.sparknomad.processes import (
-    ProcessRef,
-    is_listening,
-    spawn_detached,
-    stop,
-)
+from cloudmesh.sparknomad.ports import is_listening
+from cloudmesh.sparknomad.processes import ProcessRef, spawn_detached, stop
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.units import format_size
 from cloudmesh.sparknomad.waiting import Deadline, wait_until

@@ -12,7 +12,7 @@ from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.errors import UnreachableError
 from cloudmesh.sparknomad.incluster.direct import get_json
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
-from cloudmesh.sparknomad.model import ClusterStorage
+from cloudmesh.sparknomad.model_storage import ClusterStorage
 
 __all__ = ["Access"]
 

@@ -16,14 +16,8 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import TASK_PORTS, local_c
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
-from cloudmesh.sparknomad.processes import (
-    free_block,
-    free_ports,
-    is_listening,
-    spawn_detached,
-    stop,
-    write_private,
-)
+from cloudmesh.sparknomad.ports import free_block, free_ports, is_listening
+from cloudmesh.sparknomad.processes import spawn_detached, stop, write_private
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = [

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from cloudmesh.sparknomad.cluster.nomad.acl import Acl
 from cloudmesh.sparknomad.cluster.nomad.hosts.distrust import explain
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Certificate
 from cloudmesh.sparknomad.cluster.nomad.members import Members
@@ -61,7 +62,7 @@ def probed(addresses: Sequence[str], certificate: Certificate | None) -> dict[st
         return dict(zip(addresses, pool.map(leads, addresses), strict=True))
 
 
-class Nomad(Members, Variables):
+class Nomad(Acl, Members, Variables):
     """One Nomad cluster.
 
     Args:
@@ -235,59 +236,7 @@ class Nomad(Members, Variables):
         """
         self._request("operator", "snapshot", params={"stale": ""})
 
-    # policies
-
-    def put_policy(self, name: str, rules: str, job: str = "", about: str = "") -> None:
-        """Write an ACL policy: for tokens, or for the tasks of a job."""
-        body: dict[str, Any] = {"Name": name, "Rules": rules, "Description": about}
-        if job:
-            body["JobACL"] = {"Namespace": self.namespace, "JobID": job}
-        self._request("acl", "policy", name, method="post", json=body)
-
-    # tokens and namespaces
-
-    def delete_policy(self, name: str) -> None:
-        """Remove an ACL policy; one that is not there is none."""
-        try:
-            self._request("acl", "policy", name, method="delete")
-        except NotThereError:
-            return
-
-    def put_namespace(self, name: str, about: str) -> None:
-        """Make a namespace; fine if it is there."""
-        body = {"Name": name, "Description": about}
-        self._request("namespace", name, method="post", json=body)
-
-    def namespaces(self) -> list[dict[str, Any]]:
-        """All namespaces."""
-        found: list[dict[str, Any]] = self._request("namespaces").json()
-        return found
-
-    def create_token(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make an ACL token; the answer holds its secret."""
-        made: dict[str, Any] = self._request("acl", "token", method="post", json=dict(body)).json()
-        return made
-
-    def tokens(self) -> list[dict[str, Any]]:
-        """All ACL tokens, without their secrets."""
-        found: list[dict[str, Any]] = self._request("acl", "tokens").json()
-        return found
-
-    def delete_token(self, accessor: str) -> None:
-        """Revoke an ACL token."""
-        self._request("acl", "token", accessor, method="delete")
-
-    # the key of gossip
-
-    def keyring(self) -> dict[str, int]:
-        """The keys of gossip, and how many servers have each."""
-        told = self._request("agent", "keyring", "list").json()
-        return {str(key): int(count) for key, count in (told.get("Keys") or {}).items()}
-
-    def change_keyring(self, what: str, key: str) -> None:
-        """``install`` a key of gossip on all servers, ``use`` it, or ``remove`` it."""
-        # python-nomad sends no body with DELETE; Nomad looks at the path only.
-        self._request("agent", "keyring", what, method="put", json={"Key": key})
+    # services
 
     def service(self, name: str, namespace: str = "default") -> list[str]:
         """The addresses of a service; the cluster's own servers are in the default namespace."""

@@ -65,6 +65,16 @@ class Members(ABC):
         """Forget a node."""
         self._request("node", node, "purge", method="post")
 
+    def keyring(self) -> dict[str, int]:
+        """The keys of gossip, and how many servers have each."""
+        told = self._request("agent", "keyring", "list").json()
+        return {str(key): int(count) for key, count in (told.get("Keys") or {}).items()}
+
+    def change_keyring(self, what: str, key: str) -> None:
+        """``install`` a key of gossip on all servers, ``use`` it, or ``remove`` it."""
+        # python-nomad sends no body with DELETE; Nomad looks at the path only.
+        self._request("agent", "keyring", what, method="put", json={"Key": key})
+
     def rollout(self, job: str, version: int) -> str:
         """Where replacing a job's allocations by a version of it stands; empty if not begun."""
         found = self._request("job", quote(job, safe=""), "deployment").json()
