@@ -296,6 +296,7 @@ def test_an_end_is_told_signed_and_what_is_not_kept_goes(deployed: Command, tmp_
         time.sleep(1)
 
 
+@pytest.mark.slow
 @pytest.mark.nomad
 def test_what_is_kept_for_a_while_goes_without_another_pipeline(
     deployed: Command, tmp_path: Path
@@ -351,6 +352,27 @@ def test_a_cancelled_pipeline_ends_its_runs_in_nomad(deployed: Command, tmp_path
     assert (record["state"], states(record)) == ("cancelled", {"a": "cancelled"})
     ran = deployed("job", "wait", record["steps"][0]["runs"][0], "--output=json")
     assert ran.code == 3 and ran.json()["state"] == "cancelled"
+
+
+@pytest.mark.nomad
+def test_a_step_that_waits_for_room_does_not_begin_after_its_pipelines_timeout(
+    deployed: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "late.py").write_text("print('it has run')\n")
+    # As much as the host has, but not beside the cluster's servers.
+    most = int((psutil.virtual_memory().total // 2**20 - 1000) / 1.1)
+    resources = {"driver": {"memory": f"{most}m"}}
+    job = {"job": "late", "program": "late.py", "resources": resources}
+    (tmp_path / "late.yaml").write_text(yaml.safe_dump(job))
+    document = {"pipeline": "late", "timeout": "3s", "steps": {"a": {"job": "late.yaml"}}}
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(document))
+    done = deployed("pipeline", "run", str(tmp_path / "pipeline.yaml"), "--output=json", "--quiet")
+    record = done.json()
+    assert (done.code, record["state"], record["reason"]) == (3, "failed", "did not end within 3 s")
+    assert states(record) == {"a": "cancelled"}
+    (run,) = record["steps"][0]["runs"]
+    told = deployed.ok("job", "status", run, "--output=json").json()
+    assert (told["state"], told["reason"]) == ("cancelled", "cancelled before it was started")
 
 
 @pytest.mark.nomad

@@ -5,6 +5,7 @@ The requests are those of somebody who tries to get more than they were given.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import stat
@@ -22,6 +23,7 @@ from acceptance.people import (
     Team,
     allocation_of,
     directory_of,
+    two_steps,
     upgraded,
     words,
 )
@@ -29,8 +31,12 @@ from acceptance.test_hosts import Rack
 from lab import lab
 from needs import require
 
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
+from cloudmesh.sparknomad.cluster.nomad.runs import RUN_DIRECTORY
+from cloudmesh.sparknomad.incluster.run_private import ENDED
 from cloudmesh.sparknomad.model import ImageRecord
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 pytestmark = [pytest.mark.nomad, pytest.mark.slow]
 
@@ -97,6 +103,61 @@ def test_a_submitter_ends_a_run(submitter: Person) -> None:
     submitter.command.ok("job", "cancel", run)
     status = submitter.command.ok("job", "status", run, "--output=json").json()
     assert status["state"] == "cancelled"
+
+
+@contextlib.contextmanager
+def no_room(nomad: Nomad) -> Iterator[None]:
+    """No host takes a task meanwhile."""
+    nodes = [str(node["ID"]) for node in nomad.nodes()]
+    try:
+        for node in nodes:
+            nomad.set_eligible(node, eligible=False)
+        yield
+    finally:
+        for node in nodes:
+            nomad.set_eligible(node, eligible=True)
+
+
+def test_a_submitter_ends_a_run_that_waits_for_room(team: Team, submitter: Person) -> None:
+    program = submitter.command.home / "told.py"
+    program.write_text("print('it has run')\n")
+    command, nomad = submitter.command, team.client(submitter.namespace)
+    with no_room(nomad):
+        run = command.ok("job", "run", str(program), "--detach", "--output=json").json()["run"]
+        assert command.ok("job", "status", run, "--output=json").json()["state"] == "pending"
+        command.ok("job", "cancel", run)
+        status = command.ok("job", "status", run, "--output=json").json()
+        assert (status["state"], status["reason"]) == (
+            "cancelled",
+            "cancelled before it was started",
+        )
+        assert len(nomad.variables(ENDED)) == 1
+    # Its driver begins now, and ends without running the program.
+    (child,) = [
+        job["ID"] for job in nomad.jobs("run-") if (job.get("Meta") or {}).get("run") == run
+    ]
+    wait_until(
+        lambda: any(each["ClientStatus"] == "failed" for each in nomad.allocations(child)),
+        "the driver to end",
+        Deadline(60),
+    )
+    assert nomad.variables(ENDED) == []
+    assert nomad.read_json(allocation_of(nomad, child), RUN_DIRECTORY, "outcome.json")["state"] == (
+        "cancelled"
+    )
+    assert "it has run" not in command("job", "logs", run).out
+
+
+def test_a_submitter_ends_a_pipeline_that_waits_for_room(team: Team, submitter: Person) -> None:
+    command, nomad = submitter.command, team.client(submitter.namespace)
+    with no_room(nomad):
+        words = ("pipeline", "run", two_steps(command, 60), "--detach", "--output=json")
+        run = command.ok(*words).json()["run"]
+        record = command.ok("pipeline", "cancel", run, "--output=json").json()
+        assert record["state"] == "cancelled"
+    wait_until(lambda: not nomad.variables(ENDED), "its task to begin and end", Deadline(60))
+    sent = [job for job in nomad.jobs("run-") if job["Status"] != "dead" and job.get("ParentID")]
+    assert sent == []
 
 
 def test_a_reader_sees_the_cluster_and_sends_nothing(reader: Person) -> None:

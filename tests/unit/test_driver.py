@@ -701,6 +701,18 @@ def test_a_signal_cancels_a_run_that_waits(
     assert status_from_outcome("r", outcome(tmp_path)).attempts == starts(tmp_path)
 
 
+def test_a_run_that_was_to_end_while_it_waited_runs_nothing(make: Make, tmp_path: Path) -> None:
+    make("exit 0", retries=(3, 3))
+    script = (
+        "import sys; from cloudmesh.sparknomad.incluster import driver; "
+        "sys.exit(driver.main(sys.argv[1:], cancelled=True))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], check=False)
+    assert done.returncode == 143
+    assert (outcome(tmp_path)["state"], starts(tmp_path)) == ("cancelled", 0)
+    assert status_from_outcome("r", outcome(tmp_path)).attempts == 0
+
+
 def test_a_full_container_counts_from_the_start_of_the_attempt(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

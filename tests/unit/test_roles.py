@@ -32,6 +32,12 @@ def test_a_submitter_writes_keys_of_webhooks_and_reads_none() -> None:
     assert 'path "sparknomad/pipelines/*" { capabilities = ["write"] }' in rules
 
 
+def test_tasks_see_that_they_are_to_end_and_tell_no_other_task_so() -> None:
+    rules = roles.ended_rules("team")
+    assert 'path "sparknomad/ended/*" { capabilities = ["read", "destroy"] }' in rules
+    assert 'namespace "team"' in rules and rules.count("namespace") == 1
+
+
 @pytest.mark.parametrize("namespace", ["default", "team"])
 def test_what_runs_a_pipeline_sends_runs_in_its_own_namespace_only(namespace: str) -> None:
     rules = roles.pipeline_rules(namespace)

@@ -158,6 +158,7 @@ class Driver:
     def _run_to_end(self) -> Verdict:
         retry = False
         try:
+            self._pause(0)
             while (verdict := self.outcome.verdict()) is None:
                 if retry:
                     self._pause_before_retry()
@@ -423,10 +424,17 @@ def _supervise(directory: Path, stopping: Stop) -> int:
         return Driver(directory, stopping).execute()
 
 
-def main(argv: list[str]) -> int:
-    """Entry point; see the module's docstring."""
+def main(argv: list[str], *, cancelled: bool = False) -> int:
+    """Entry point; see the module's docstring.
+
+    Args:
+        argv: the run's directory.
+        cancelled: whether it shall end before anything of it begins.
+    """
     directory = Path(argv[0]).resolve()
     stopping = Stop()
+    if cancelled:
+        stopping.set()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     socket.setdefaulttimeout(60)

@@ -74,6 +74,7 @@ class NomadBackend:
     address: str
     secrets: Path
     _children: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def _ask(self, path: str) -> Any:
         return run_private.ask_nomad(self.address, self.secrets, _within(path))
@@ -121,7 +122,8 @@ class NomadBackend:
             raise OSError(f"Nomad does not tell of {child}")
         if not found:
             job = self._ask(f"/v1/job/{name}") or {}
-            return pipeline.Seen("cancelled", "cancelled") if job.get("Stop") else _PENDING
+            ended = job.get("Stop") or run in self._told
+            return pipeline.Seen("cancelled", "cancelled") if ended else _PENDING
         latest = max(found, key=lambda each: int(each["CreateIndex"]))
         outcome = self._outcome(latest["ID"])
         if outcome and _seen(outcome).ended:
@@ -151,11 +153,24 @@ class NomadBackend:
     def cancel(self, run: str) -> None:
         """See `pipeline.Backend`: the driver ends its program when it is told to."""
         child = self._children.get(run)
-        found = self._ask(f"/v1/job/{quote(child, safe='')}/allocations") if child else None
-        for allocation in found or ():
+        if child is None or self._signal(child):
+            return
+        # It waits for room: its driver looks there when it begins.
+        path = run_private.ended_path(child)
+        body = {"Namespace": run_private.namespace(), "Path": path, "Items": {"by": "pipeline"}}
+        self._tell(f"/v1/var/{path}", body)
+        self._told.add(run)
+        self._signal(child)
+
+    def _signal(self, child: str) -> bool:
+        """Whether there is a driver that could be told to end."""
+        found = self._ask(f"/v1/job/{quote(child, safe='')}/allocations")
+        begun = [each for each in found or () if each["ClientStatus"] != "pending"]
+        for allocation in begun:
             if allocation["ClientStatus"] == "running":
                 path = f"/v1/client/allocation/{allocation['ID']}/signal"
                 self._tell(path, {"Signal": "SIGTERM"})
+        return bool(begun)
 
 
 _PENDING = pipeline.Seen("pending")
@@ -305,6 +320,8 @@ def _task() -> int:
     place = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "pipeline"
     place.mkdir(parents=True, exist_ok=True)
     backend = NomadBackend(os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
+    if run_private.told_to_end(backend.address, backend.secrets):
+        stop.set()
     # Nomad's templates know services of the task's own namespace only.
     address = services["hdfs_http"] or run_private.server_address(
         backend.address, backend.secrets, os.environ["SPARKNOMAD_HDFS"]
@@ -321,6 +338,8 @@ def _task() -> int:
         plan = pipeline_launch.launched(plan, int(os.environ["NOMAD_JOB_ID"].rpartition("-")[2]))
     _sweep(hdfs)
     ended = _run(plan, backend, place / "state.json", stop)
+    if stop.is_set():
+        run_private.forget_end(backend.address, backend.secrets)
     key = backend.key(plan.secret) if plan.secret else ""
     _tell(plan, key, ended)
     if plan.keep is not None and ended.state == "succeeded":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -15,19 +16,26 @@ from urllib.parse import quote
 
 __all__ = [
     "CREDENTIALS",
+    "ENDED",
     "ask_nomad",
     "clear",
+    "ended_path",
     "forget",
+    "forget_end",
     "namespace",
     "private_directory",
     "redaction",
     "server_address",
     "storage_secrets",
     "tell_nomad",
+    "told_to_end",
 ]
 
 CREDENTIALS = "storage.json"
 """The file with the Spark keys that hold the credentials of the run's storages."""
+
+ENDED = "sparknomad/ended"
+"""Where the Variables lie that tell dispatched jobs to end when they begin."""
 
 _FILES = ("spark.properties", "agent.properties", "gateway")
 _SECONDS = 10
@@ -156,9 +164,36 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
     return told if isinstance(told, dict) else {}
 
 
+def ended_path(job: str) -> str:
+    """The path of the Variable that tells a dispatched job to end when it begins.
+
+    Args:
+        job: its id; paths may not have all of its characters.
+    """
+    return f"{ENDED}/{hashlib.sha256(job.encode()).hexdigest()[:32]}"
+
+
+def told_to_end(address: str, private: Path) -> bool:
+    """Whether this task was to end before it began: what waits for room hears no signal."""
+    path = f"/v1/var/{ended_path(os.environ['NOMAD_JOB_ID'])}?namespace={namespace()}"
+    try:
+        return ask_nomad(address, private, path) is not None
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+
+
+def forget_end(address: str, private: Path) -> None:
+    """Remove what has told this task to end."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        _remove(address, private, ended_path(os.environ["NOMAD_JOB_ID"]))
+
+
 def _delete_variable(cluster: Mapping[str, Any], private: Path) -> None:
-    path = f"/v1/var/{cluster['credentials_variable']}?namespace={namespace()}"
-    _request(cluster["nomad"], private, "DELETE", path)
+    _remove(cluster["nomad"], private, cluster["credentials_variable"])
+
+
+def _remove(address: str, private: Path, variable: str) -> None:
+    _request(address, private, "DELETE", f"/v1/var/{variable}?namespace={namespace()}")
 
 
 def namespace() -> str:

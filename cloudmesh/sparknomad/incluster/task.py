@@ -18,7 +18,7 @@ import driver  # noqa: E402
 import run_private  # noqa: E402
 import sparkconf  # noqa: E402
 
-__all__ = ["prepare"]
+__all__ = ["main", "prepare"]
 
 _SERVICES = {
     "master": "spark-master",
@@ -113,5 +113,16 @@ def prepare() -> Path:
     return directory
 
 
+def main() -> int:
+    """Supervise the run; one that was to end while it waited for room ends as cancelled."""
+    place = str(prepare())
+    at = (os.environ["SPARKNOMAD_NOMAD"], Path(os.environ["NOMAD_SECRETS_DIR"]))
+    ended = run_private.told_to_end(*at)
+    code: int = driver.main([place], cancelled=ended)
+    if ended:
+        run_private.forget_end(*at)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(driver.main([str(prepare())]))
+    sys.exit(main())

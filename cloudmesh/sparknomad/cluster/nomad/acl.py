@@ -20,10 +20,10 @@ class Acl(ABC):
     def _request(self, *path: str, method: str = "get", **options: Any) -> Any:
         """Call an endpoint."""
 
-    def put_policy(self, name: str, rules: str, job: str | None = None, about: str = "") -> None:
-        """Write an ACL policy: for tokens, or for the tasks of a job; an empty one means all."""
+    def put_policy(self, name: str, rules: str, job: str = "", about: str = "") -> None:
+        """Write an ACL policy: for tokens, or for the tasks of a job."""
         body: dict[str, Any] = {"Name": name, "Rules": rules, "Description": about}
-        if job is not None:
+        if job:
             body["JobACL"] = {"Namespace": self.namespace, "JobID": job}
         self._request("acl", "policy", name, method="post", json=body)
 

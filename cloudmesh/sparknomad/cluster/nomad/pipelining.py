@@ -25,8 +25,10 @@ from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.recorded import Recorded
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import (
+    ENDED_POLICY,
     KEYS,
     PIPELINE_POLICY,
+    ended_rules,
     forbidden,
     pipeline_rules,
 )
@@ -189,6 +191,8 @@ class Pipelining(Recorded):
         except NotThereError:
             registered = False
         if not registered:
+            rules = ended_rules(nomad.namespace)
+            nomad.put_policy(ENDED_POLICY + vault.digest(parent), rules, parent)
             register_job(nomad, job)
         return parent
 
@@ -254,8 +258,7 @@ class Pipelining(Recorded):
             if state is not None and state.state != "running":
                 return True
             # Told again: one that just starts does not hear it.
-            shared_runs.end_by_signal(nomad, child, run, shared_runs.CANCEL)
-            return False
+            return not shared_runs.end(nomad, child, run, shared_runs.CANCEL)
 
         deadline = Deadline(_CANCEL_SECONDS)
         wait_until(ended, f"pipeline run {run} to end", deadline, interval=2.0)

@@ -41,7 +41,6 @@ from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
-    ClusterStorage,
     ImageRuntime,
     LogChunk,
     LogStream,
@@ -51,6 +50,7 @@ from cloudmesh.sparknomad.model import (
     Runtime,
     Submission,
 )
+from cloudmesh.sparknomad.model_storage import ClusterStorage
 from cloudmesh.sparknomad.processes import write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
@@ -151,6 +151,7 @@ class NomadProvider(Sharing):
     ) -> None:
         counts = services.live_counts(nomad, cluster)
         self._allow_scaler(nomad, cluster)
+        shared_runs.forget_ended(nomad)
         for job in cluster_jobs(cluster, cluster.spark, rolling=rolling, counts=counts):
             site = str(job.variables.get("site", ""))
             if job.name == "spark-history" and cluster.is_up(site):
@@ -357,7 +358,7 @@ class NomadProvider(Sharing):
         if role == "reader":
             raise forbidden(cluster, role, "end runs")
         if role == "submitter":
-            shared_runs.end_by_signal(nomad, child, run)
+            shared_runs.end(nomad, child, run)
         else:
             nomad.stop(child)
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.vault import DIRECTORY
 from cloudmesh.sparknomad.errors import ForbiddenError, InputError
+from cloudmesh.sparknomad.incluster.run_private import ENDED
 from cloudmesh.sparknomad.specs import ROLES
 
 __all__ = [
     "CLUSTER_NAMESPACE",
+    "ENDED_POLICY",
     "KEYS",
     "ROLES",
     "PIPELINE_POLICY",
@@ -26,6 +28,7 @@ __all__ = [
     "SERVICE_POLICY",
     "SERVICE_RULES",
     "check",
+    "ended_rules",
     "forbidden",
     "pipeline_rules",
     "policy_name",
@@ -42,6 +45,9 @@ RUN_POLICY = "sparknomad-runs-"
 
 PIPELINE_POLICY = "sparknomad-"
 """The beginning of the names of policies that tasks of pipelines have."""
+
+ENDED_POLICY = "sparknomad-ended-"
+"""The beginning of the names of policies by which tasks see that they are to end."""
 
 _SERVERS = 'namespace "default" { capabilities = ["read-job"] }\n'
 
@@ -77,7 +83,8 @@ _RULES = {
         f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "dispatch-job", '
         '"read-logs", "read-fs", "alloc-lifecycle"]\n'
         f'  variables {{\n    path "{DIRECTORY}/*" {{ capabilities = ["write", "destroy"] }}\n'
-        f'    path "{KEYS}/*" {{ capabilities = ["write"] }}\n  }}\n}}\n'
+        f'    path "{KEYS}/*" {{ capabilities = ["write"] }}\n'
+        f'    path "{ENDED}/*" {{ capabilities = ["write", "read"] }}\n  }}\n}}\n'
     ),
     "reader": (
         f'{_SEES}namespace "@" {{\n  capabilities = ["list-jobs", "read-job", "read-logs", '
@@ -125,7 +132,16 @@ def run_rules(namespace: str, credentials: str) -> str:
         credentials: the directory of Variables that hold credentials of their storages.
     """
     return (
-        f'{_SERVERS}namespace "{namespace}" {{\n  variables {{ path "{credentials}/*" '
+        f'{_SERVERS}namespace "{namespace}" {{\n  variables {{\n'
+        f'    path "{credentials}/*" {{ capabilities = ["read", "destroy"] }}\n'
+        f'    path "{ENDED}/*" {{ capabilities = ["read", "destroy"] }}\n  }}\n}}\n'
+    )
+
+
+def ended_rules(namespace: str) -> str:
+    """What lets the tasks of a namespace's runs see that they are to end before they begin."""
+    return (
+        f'namespace "{namespace}" {{\n  variables {{ path "{ENDED}/*" '
         '{ capabilities = ["read", "destroy"] } }\n}\n'
     )
 
@@ -140,7 +156,8 @@ def pipeline_rules(namespace: str) -> str:
     return (
         f'{servers}namespace "{namespace}" {{ capabilities = '
         '["list-jobs", "read-job", "dispatch-job", "read-fs", "alloc-lifecycle"]\n'
-        f'  variables {{ path "{KEYS}/*" {{ capabilities = ["read"] }} }}\n}}\n'
+        f'  variables {{\n    path "{KEYS}/*" {{ capabilities = ["read"] }}\n'
+        f'    path "{ENDED}/*" {{ capabilities = ["write", "read", "destroy"] }}\n  }}\n}}\n'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
+from cloudmesh.sparknomad.incluster.run_private import ended_path
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
 
@@ -72,9 +74,23 @@ def _unplaced(nomad: Nomad, run: str, job: Mapping[str, Any]) -> RunStatus:
     if late:
         given_up = NoResourcesError(limit, reason or "waits for room")
         return RunStatus(run, RunState.FAILED, str(given_up), finished=until)
-    if job.get("Stop"):
+    if job.get("Stop") or _told_to_end(nomad, job["ID"]):
         return RunStatus(run, RunState.CANCELLED, "cancelled before it was started")
     return RunStatus(run, RunState.PENDING, reason)
+
+
+def _told_to_end(nomad: Nomad, child: str) -> bool:
+    """Whether a run that waits will end as soon as it begins: its user may not stop jobs."""
+    path = ended_path(child)
+    try:
+        if nomad.variable(path) is None:
+            return False
+    except ClusterError:  # a token of former times, which may not look there
+        return False
+    with contextlib.suppress(ClusterError):
+        nomad.stop(child)
+        nomad.delete_variable(path)
+    return True
 
 
 def _ended(

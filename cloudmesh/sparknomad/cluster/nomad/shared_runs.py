@@ -17,15 +17,22 @@ from cloudmesh.sparknomad.cluster.nomad.roles import (
     pipeline_rules,
     run_rules,
 )
-from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
+from cloudmesh.sparknomad.errors import (
+    ClusterError,
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+)
+from cloudmesh.sparknomad.incluster.run_private import ENDED, ended_path
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.waiting import Deadline
 
 __all__ = [
     "NOTE",
     "CANCEL",
-    "end_by_signal",
+    "end",
     "find_job",
+    "forget_ended",
     "namespaces",
     "prepare_namespace",
     "require_pipelines",
@@ -53,6 +60,7 @@ def prepare_namespace(
         return
     nomad.put_namespace(namespace, NOTE)
     inside = nomad.within(namespace)
+    forget_ended(inside)
     agent.put_secret(inside, cluster, deadline)
     wanted = shared_jobs(cluster, cluster.spark, namespace)
     for job in wanted:
@@ -115,7 +123,17 @@ def require_pipelines(nomad: Nomad, job: str) -> None:
         )
 
 
-def end_by_signal(nomad: Nomad, child: str, run: str, signal: str = "SIGTERM") -> None:
+def forget_ended(nomad: Nomad) -> None:
+    """Remove what has told runs to end that are not there any more."""
+    told = set(nomad.variables(ENDED))
+    if told:
+        jobs = [job for prefix in ("run-", "pipeline") for job in nomad.jobs(prefix)]
+        waiting = {ended_path(job["ID"]) for job in jobs if job["Status"] != "dead"}
+        for path in told - waiting:
+            nomad.delete_variable(path)
+
+
+def end(nomad: Nomad, child: str, run: str, signal: str = "SIGTERM") -> bool:
     """End a run as what supervises it ends it when it is told to: a token may not stop jobs.
 
     Args:
@@ -124,14 +142,30 @@ def end_by_signal(nomad: Nomad, child: str, run: str, signal: str = "SIGTERM") -
         run: its id.
         signal: by which it is told.
 
+    Returns:
+        Whether it has begun; else it will end as soon as it begins.
+
     Raises:
-        ForbiddenError: if it has not begun.
+        ForbiddenError: if it has not begun, and the token is of a time when it could not be told.
     """
-    begun = [one for one in nomad.allocations(child) if one["ClientStatus"] == "running"]
-    if not begun:
+    if _signal(nomad, child, signal):
+        return True
+    try:
+        nomad.put_variable(ended_path(child), {"by": "its user"})
+    except ClusterError as error:
+        if "403" not in error.message:
+            raise
         raise ForbiddenError(
-            f"Run {run!r} waits for room; a submitter's token can only end runs that have begun.",
+            f"Run {run!r} waits for room; this token can only end runs that have begun.",
             hint="Try again when it has begun, or ask an operator. Its queue timeout ends it too.",
-        )
+        ) from error
+    # It may have begun meanwhile, and not have looked there any more.
+    return _signal(nomad, child, signal)
+
+
+def _signal(nomad: Nomad, child: str, signal: str) -> bool:
+    allocations = nomad.allocations(child)
+    begun = [one for one in allocations if one["ClientStatus"] == "running"]
     for allocation in begun:
         nomad.signal(allocation["ID"], signal)
+    return bool(begun)

@@ -11,7 +11,7 @@ from cloudmesh.sparknomad.cluster.nomad.variables import LIMIT
 from cloudmesh.sparknomad.errors import InputError
 from cloudmesh.sparknomad.model import Submission
 
-__all__ = ["DIRECTORY", "LASTING", "directory", "put"]
+__all__ = ["DIRECTORY", "LASTING", "digest", "directory", "put"]
 
 DIRECTORY = "sparknomad/credentials"
 """Where such Variables lie."""
@@ -59,18 +59,18 @@ def put(
         # Others may send runs of this job, whose tasks may read what they know the path of.
         path = f"{own}/{secrets.token_hex(16)}"
     else:
-        nomad.put_policy(f"sparknomad-run-{_digest(job)}", _RULES.format(_digest(job)), job)
-        place = f"{LASTING}/{_digest(job)}" if lasting else own
-        path = f"{place}/{_digest(submission.run)}"
+        nomad.put_policy(f"sparknomad-run-{digest(job)}", _RULES.format(digest(job)), job)
+        place = f"{LASTING}/{digest(job)}" if lasting else own
+        path = f"{place}/{digest(submission.run)}"
     nomad.put_variable(path, {"storage": text})
     return path
 
 
 def directory(job: str) -> str:
     """Where the Variables of a job's runs lie."""
-    return f"{DIRECTORY}/{_digest(job)}"
+    return f"{DIRECTORY}/{digest(job)}"
 
 
-def _digest(name: str) -> str:
+def digest(name: str) -> str:
     """A name in the few characters that paths of Variables may have."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
