@@ -55,7 +55,8 @@ def hdfs(directory: Path, cache: Path) -> Iterator[Hdfs]:
     runtime = host_runtime(cache, print)
     jars = f"{runtime.spark_home}/jars/*:{host_connectors(cache, print)}/*"
     java = [str(runtime.java_home / "bin" / "java"), "-XX:+UseSerialGC", "-Xmx256m", "-cp", jars]
-    java.append("-Dhadoop.root.logger=WARN,console")
+    # Else Jetty leaves directories in that of the machine when it is killed.
+    java += ["-Dhadoop.root.logger=WARN,console", f"-Djava.io.tmpdir={directory}"]
     rpc, http, data, data_http, ipc = (f"{_HOST}:{port}" for port in free_ports(5))
     shared = {
         "fs.defaultFS": f"hdfs://{rpc}",

@@ -123,7 +123,7 @@ class LabHost:
         """The words before a command that is to run on it."""
         assert self.process
         inner = self._init()
-        return ["nsenter", f"--target={inner}", "--all", "--"]
+        return ["nsenter", f"--target={inner}", "--all", "--root", "--"]
 
     def _init(self) -> int:
         assert self.process

@@ -170,6 +170,7 @@ def test_a_copy_that_is_cancelled_leaves_no_upload(lab: Lab) -> None:
     assert lab.objects("cancelled") == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_has_left_is_aborted_and_written_anew(lab: Lab) -> None:
     copying = ("storage", "copy", "cluster:big/object", "aws:survived")
     with lab.started(*copying) as process:

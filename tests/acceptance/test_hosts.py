@@ -40,6 +40,7 @@ from servers import Server
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import ImageRecord
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 pytestmark = pytest.mark.nomad
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -311,6 +312,7 @@ def test_a_submitter_runs_a_pipeline_by_way_of_the_gateway(people: dict[str, Per
     assert [step["state"] for step in done.json()["steps"]] == ["succeeded", "succeeded"]
 
 
+@pytest.mark.slow
 def test_the_service_runs_on_a_host_with_a_certificate(
     rack: Rack, people: dict[str, Person], tmp_path: Path
 ) -> None:
@@ -361,9 +363,14 @@ def test_a_host_that_was_off_joins_again_by_a_deploy(rack: Rack) -> None:
         done = rack.deploy("--timeout=60s")
         assert done.code == 1
         assert f"{host.address}: is not reached by SSH" in done.err
-        status = rack.command.ok("cluster", "status", "--output=json").json()
-        mine = next(part for part in status["components"] if part["name"] == host.address)
-        assert not mine["healthy"]
+
+        def is_missed() -> bool:
+            status = rack.command.ok("cluster", "status", "--output=json").json()
+            mine = next(part for part in status["components"] if part["name"] == host.address)
+            return not mine["healthy"]
+
+        # Nomad waits for the host's heartbeat first.
+        wait_until(is_missed, "Nomad to miss the host", Deadline(60), interval=1.0)
     finally:
         host.boot()
     done = rack.deploy("--timeout=4m")

@@ -252,6 +252,7 @@ def test_two_places_with_one_name_are_refused(lab: Lab, s3_server: Server) -> No
     lab.ok("storage", "profile", "remove", "twin")
 
 
+@pytest.mark.slow
 def test_a_server_with_an_authority_of_its_own_is_used_from_the_cluster(
     lab: Lab, s3_server: Server, tmp_path: Path
 ) -> None:
@@ -331,6 +332,7 @@ def test_names_of_1024_bytes_are_copied_in_the_cluster(lab: Lab, source: str, ta
     lab.ok("storage", "remove", f"{target}:gone/")
 
 
+@pytest.mark.slow
 def test_a_name_that_hdfs_can_not_have_is_read_where_it_is(lab: Lab) -> None:
     (lab.command.home / "wide.txt").write_text("wide\n")
     # SeaweedFS has no such names either; Swift does.

@@ -77,6 +77,7 @@ def test_a_killed_deploy_of_nomad_is_repaired(
     assert not (command.home / ".cloudmesh/sparknomad/clusters/default").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.nomad
 def test_a_killed_build_is_taken_up_again(root: None, image: ImageRecord, command: Command) -> None:
     requirements = command.home / "requirements.txt"
