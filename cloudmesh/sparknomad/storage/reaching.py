@@ -40,7 +40,7 @@ def way_to(storage: Storage) -> list[tuple[str, Callable[[], object]]]:
         The name of each step, and what does it: it raises an error of ours if that fails.
     """
     profile = storage.profile
-    proxy = _proxy(profile.endpoint) if storage.takes_proxy else ""
+    proxy = _proxy(storage)
     place = host_and_port(proxy or profile.endpoint)
     if not place:
         return []
@@ -59,15 +59,20 @@ def way_to(storage: Storage) -> list[tuple[str, Callable[[], object]]]:
         ("resolve", step(lambda: socket.getaddrinfo(host, port))),
         ("reach", step(lambda: socket.create_connection((host, port), _SECONDS).close())),
     ]
-    if profile.endpoint.startswith("https:") and not proxy:
+    if _greets(storage):
         steps.append(("tls", step(lambda: _handshake(host, port, profile))))
     return steps
 
 
-def _proxy(endpoint: str) -> str:
-    """The proxy that the environment names for an endpoint; empty if it names none."""
-    parts = urlsplit(endpoint)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+def _greets(storage: Storage) -> bool:
+    """Whether this machine itself begins to speak TLS with the storage's endpoint."""
+    return storage.profile.endpoint.startswith("https:") and not _proxy(storage)
+
+
+def _proxy(storage: Storage) -> str:
+    """The proxy that the environment names for a storage; empty if it names none."""
+    parts = urlsplit(storage.profile.endpoint)
+    if not storage.takes_proxy or not parts.hostname or proxy_bypass(parts.hostname):
         return ""
     found = getproxies().get(parts.scheme, "")
     return found if "://" in found or not found else f"http://{found}"
@@ -82,10 +87,9 @@ def refuse_untrusted(storage: Storage) -> None:
     Raises:
         ssl.SSLCertVerificationError: if it is not trusted.
     """
-    endpoint = storage.profile.endpoint
-    if not endpoint.startswith("https:") or (storage.takes_proxy and _proxy(endpoint)):
+    host, _, port = host_and_port(storage.profile.endpoint).rpartition(":")
+    if not host or not _greets(storage):
         return
-    host, _, port = host_and_port(endpoint).rpartition(":")
     try:
         _handshake(host, int(port), storage.profile, _EARLY_SECONDS)
     except ssl.SSLCertVerificationError:

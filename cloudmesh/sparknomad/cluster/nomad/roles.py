@@ -72,6 +72,8 @@ _POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")
 
 _SEES = f'{_SERVERS}node {{ policy = "read" }}\n'
 
+_SEES_ITS_END = f'    path "{ENDED}/*" {{ capabilities = ["read", "destroy"] }}\n'
+
 _RULES = {
     "operator": (
         'namespace "*" {\n  policy = "write"\n'
@@ -134,16 +136,13 @@ def run_rules(namespace: str, credentials: str) -> str:
     return (
         f'{_SERVERS}namespace "{namespace}" {{\n  variables {{\n'
         f'    path "{credentials}/*" {{ capabilities = ["read", "destroy"] }}\n'
-        f'    path "{ENDED}/*" {{ capabilities = ["read", "destroy"] }}\n  }}\n}}\n'
+        f"{_SEES_ITS_END}  }}\n}}\n"
     )
 
 
 def ended_rules(namespace: str) -> str:
     """What lets the tasks of a namespace's runs see that they are to end before they begin."""
-    return (
-        f'namespace "{namespace}" {{\n  variables {{ path "{ENDED}/*" '
-        '{ capabilities = ["read", "destroy"] } }\n}\n'
-    )
+    return f'namespace "{namespace}" {{\n  variables {{\n{_SEES_ITS_END}  }}\n}}\n'
 
 
 def pipeline_rules(namespace: str) -> str:
