@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import socket
 
 from cloudmesh.sparknomad.errors import ConflictError
+from cloudmesh.sparknomad.incluster import sockets
 
 __all__ = ["free_block", "free_ports", "is_listening"]
 
-_SERVER_PORTS = (10_000, 20_000)
+_SERVER_PORTS = sockets.SERVER_PORTS
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Ports on which nothing listens now, neither by TCP nor by UDP, all different.
 
-    They lie below those that Linux gives to outgoing connections (ip_local_port_range, from
-    32,768), and are drawn at random, so that hardly anything takes one before its server starts.
-
     Raises:
         ConflictError: if there are not so many.
     """
-    low, high = _SERVER_PORTS
-    drawn = random.sample(range(low, high), high - low)
-    ports = list(itertools.islice((port for port in drawn if _is_free(port, host)), count))
+    ports = sockets.free_ports(count, host, _SERVER_PORTS)
     if len(ports) < count:
+        low, high = _SERVER_PORTS
         raise ConflictError(
             f"Only {len(ports)} of {count} ports are free between {low} and {high} of {host}.",
             hint="See what listens there: ss -ltnup",
         )
     return ports
-
-
-def _is_free(port: int, host: str) -> bool:
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        # A connection that has just ended is no server.
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tcp.bind((host, port))
-            udp.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def free_block(size: int, low: int = 20_000, high: int = 32_000) -> int:

@@ -137,7 +137,13 @@ def make_recipe(spec: ImageSpec, machine: str, base_id: str = "") -> Recipe:
         "spark": spark,
         "connectors": connectors,
         "archive": key_of(
-            "archive", spec.base, base_id, connectors, _code("warm.py"), _code("check_job.py")
+            "archive",
+            spec.base,
+            base_id,
+            connectors,
+            _code("warm.py"),
+            _code("sockets.py"),
+            _code("check_job.py"),
         ),
         "sparknomad": key_of(
             "sparknomad",

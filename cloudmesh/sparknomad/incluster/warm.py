@@ -8,11 +8,8 @@ See https://docs.oracle.com/en/java/javase/17/vm/class-data-sharing.html
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import sockets  # noqa: E402
 import sparkconf  # noqa: E402
 
 __all__ = ["main"]
@@ -81,7 +79,7 @@ class Warm:
 
     def make(self) -> Path:
         """Run everything once, then write the archive."""
-        ports = _free_ports(9)
+        ports = sockets.free_ports(9, _HOST)
         try:
             self._spark(ports)
             self._hdfs(ports)
@@ -213,21 +211,6 @@ def _standard_library() -> list[Path]:
     import json as module
 
     return [Path(module.__file__).parents[1]]
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that no outgoing connection is given: those begin at 32,768."""
-    drawn = random.sample(range(10_000, 20_000), 1_000)
-    return list(itertools.islice(filter(_is_free, drawn), count))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
