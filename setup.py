@@ -61,6 +61,7 @@ TEST = [
     "types-PyYAML",
     "types-docopt",
     "types-psutil",
+    "types-regex",
     "types-requests",
 ]
 # The object stores that the tests start; Azurite comes from npm.
@@ -115,6 +116,7 @@ setup(
         "pydantic>=2.10",
         "python-nomad>=2.1.0",
         "pyyaml>=6.0",
+        "regex>=2024.11",
         "requests>=2.31",
         "ruamel.yaml>=0.18",
         "tzdata>=2025.1",

@@ -41,6 +41,7 @@ class Sparknomad(CheckingVerbs, ScheduleVerbs, ImageVerbs, OperatingVerbs, Servi
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
         show: shows what a host is doing now, where somebody watches.
+        access: what the callers may use of this machine; all of it if not given.
     """
 
     @staticmethod

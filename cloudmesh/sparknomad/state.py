@@ -25,6 +25,7 @@ from cloudmesh.sparknomad.model import (
     RunStatus,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
+from cloudmesh.sparknomad.state_pages import NEWEST_FIRST, behind
 
 __all__ = ["SCHEMA_VERSION", "Store", "as_text"]
 
@@ -340,6 +341,7 @@ class Store:
         cluster: str | None = None,
         states: Sequence[RunState] = (),
         limit: int | None = None,
+        after: str | None = None,
     ) -> list[RunRecord]:
         """Runs, the newest first.
 
@@ -348,6 +350,10 @@ class Store:
             cluster: only on this cluster.
             states: only in one of these states; all if empty.
             limit: at most so many.
+            after: the run before the first of them.
+
+        Raises:
+            NotFoundError: if there is no run `after`.
         """
         where: list[str] = []
         values: list[Any] = []
@@ -358,11 +364,15 @@ class Store:
         if states:
             where.append(f"state IN ({','.join('?' * len(states))})")
             values += [state.value for state in states]
-        clause = f"WHERE {' AND '.join(where)}" if where else ""
         with self.connection() as connection:
+            if after is not None:
+                condition, begin = behind(connection, "runs", as_text(after))
+                where.append(condition)
+                values += begin
+            clause = f"WHERE {' AND '.join(where)}" if where else ""
             rows = connection.execute(
                 # Our own columns, and question marks.
-                f"SELECT * FROM runs {clause} ORDER BY submitted DESC LIMIT ?",  # nosec B608
+                f"SELECT * FROM runs {clause} {NEWEST_FIRST} LIMIT ?",  # nosec B608
                 (*values, -1 if limit is None else limit),
             ).fetchall()
         return [_run(row) for row in rows]

@@ -13,6 +13,7 @@ from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState
 from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.state import Store, as_text
+from cloudmesh.sparknomad.state_pages import NEWEST_FIRST, behind
 
 __all__ = ["PipelineRecord", "PipelineStore", "RunOfStep", "StepReport"]
 
@@ -252,13 +253,31 @@ class PipelineStore:
         return row
 
     def runs(
-        self, *, pipeline: str | None = None, limit: int | None = None
+        self, *, pipeline: str | None = None, limit: int | None = None, after: str | None = None
     ) -> list[PipelineRecord]:
-        """Runs of pipelines, the newest first."""
-        where, values = ("WHERE pipeline = ?", [as_text(pipeline)]) if pipeline else ("", [])
+        """Runs of pipelines, the newest first.
+
+        Args:
+            pipeline: only of this one.
+            limit: at most so many.
+            after: the run before the first of them.
+
+        Raises:
+            NotFoundError: if there is no run `after`.
+        """
+        where: list[str] = []
+        values: list[Any] = []
+        if pipeline is not None:
+            where, values = ["pipeline = ?"], [as_text(pipeline)]
         with self._store.connection() as connection:
+            if after is not None:
+                condition, begin = behind(connection, "pipeline_runs", as_text(after))
+                where.append(condition)
+                values += begin
+            clause = f"WHERE {' AND '.join(where)}" if where else ""
             rows = connection.execute(
-                f"SELECT * FROM pipeline_runs {where} ORDER BY submitted DESC LIMIT ?",  # nosec B608
+                # Our own columns, and question marks.
+                f"SELECT * FROM pipeline_runs {clause} {NEWEST_FIRST} LIMIT ?",  # nosec B608
                 (*values, -1 if limit is None else limit),
             ).fetchall()
         return [self._record(row) for row in rows]

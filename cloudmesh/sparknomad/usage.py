@@ -56,7 +56,7 @@ Usage:
   sparknomad job run JOB [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE] [--detach]
                          [--timeout=DURATION] [--queue-timeout=DURATION] [--stage=MODE]...
                          [--check] [--dry-run] [options]
-  sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [options]
+  sparknomad job runs [--job=JOB] [--state=STATE] [--limit=N] [--after=RUN] [options]
   sparknomad job status RUN [options]
   sparknomad job logs RUN [--follow] [options]
   sparknomad job wait RUN [--timeout=DURATION] [options]
@@ -68,7 +68,7 @@ Usage:
   sparknomad pipeline remove PIPELINE [options]
   sparknomad pipeline run PIPELINE [--param=ASSIGNMENT]... [--cluster=NAME] [--site=SITE]
                           [--reuse] [--detach] [options]
-  sparknomad pipeline runs [--pipeline=NAME] [--limit=N] [options]
+  sparknomad pipeline runs [--pipeline=NAME] [--limit=N] [--after=RUN] [options]
   sparknomad pipeline status RUN [options]
   sparknomad pipeline wait RUN [--timeout=DURATION] [options]
   sparknomad pipeline logs RUN [options]
@@ -277,6 +277,7 @@ Options:
   --state=STATE         Only runs in this state: pending, staging, running, succeeded, failed,
                         cancelled or lost.
   --limit=N             At most so many runs; `all` for every one (default 50).
+  --after=RUN           Only runs that come after this one in the list: its next page.
   --follow              Go on until the run has ended.
   --url=URL             What the profile's name stands for, such as s3://bucket/path/.
   --kind=KIND           s3, gcs, azure, swift, hdfs, file or http; found from the URL.

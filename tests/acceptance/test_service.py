@@ -253,7 +253,10 @@ def test_the_embedded_cluster_is_for_who_lets_it(tmp_path: Any, cache: Any) -> N
     with serving(Command(tmp_path, cache)) as service:
         define(service, "hello")
         answer = service("POST", "/runs", {"job": "hello"})
-        assert answer.status_code == 400 and "no cluster 'default'" in answer.json()["detail"]
+        assert answer.status_code == 404 and "no cluster 'default'" in answer.json()["detail"]
+        answer = service("POST", "/runs", {"job": "hello", "cluster": "local"}, role="submitter")
+        assert answer.status_code == 403 and "service's own user" in answer.json()["detail"]
+        assert service("GET", "/clusters").json() == []
         told = service.ended(service("PUT", "/clusters/local", {"provider": "local"}))
         assert told["problem"]["code"] == "forbidden"
 
@@ -279,6 +282,7 @@ def test_the_embedded_cluster_is_for_who_lets_it(tmp_path: Any, cache: Any) -> N
 def test_what_is_wrong_is_told_as_a_problem(
     service: Service, method: str, path: str, body: Any, status: int
 ) -> None:
+    define(service, "hello", times={"type": "integer", "default": 1})
     answer = service(method, path, body)
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -123,6 +123,26 @@ def test_bounds_patterns_and_choices(parameter: dict[str, Any], good: str, bad: 
         value_of(bad, **parameter)
 
 
+def test_a_pattern_that_takes_for_ever_is_told() -> None:
+    job = build_spec(
+        JobSpec,
+        {
+            "job": "j",
+            "program": "p.py",
+            "parameters": {"x": {"type": "string", "pattern": "(a|aa)+"}},
+        },
+    )
+    assert bind(job, {"x": "aaa"}) == {"x": "aaa"}
+    with pytest.raises(ParameterError, match="the job needs a simpler pattern"):
+        bind(job, {"x": "a" * 60 + "!"})
+
+
+@pytest.mark.parametrize("name", ["etl.py", "etl.yaml", "etl.jar", "etl.yml"])
+def test_the_name_of_a_file_is_no_name_of_a_job(name: str) -> None:
+    with pytest.raises(SpecError, match="is the name of a file"):
+        check_job(JobSpec(name, "p.py"))
+
+
 def test_a_near_choice_is_proposed() -> None:
     with pytest.raises(ParameterError, match="one of red, green; did you mean 'green'"):
         value_of("gren", type="choice", choices=["red", "green"])

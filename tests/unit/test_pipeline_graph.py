@@ -200,6 +200,15 @@ def test_too_many_steps_are_told(tmp_path: Path) -> None:
 EDGES = {"b<1>": ("a",), "a": (), "c": ("a", "b<1>")}
 
 
+def test_more_steps_than_memory_holds_are_told_at_once(tmp_path: Path) -> None:
+    matrix = "{" + ", ".join(f"v{number}: [1, 2, 3, 4, 5, 6, 7, 8]" for number in range(20)) + "}"
+    path = tmp_path / "many.yaml"
+    (tmp_path / "p.py").write_text("")
+    path.write_text(f"pipeline: many\nsteps:\n  a: {{job: p.py, matrix: {matrix}}}\n")
+    with pytest.raises(SpecError, match=f"{8**20:,} steps with all their matrices"):
+        read_pipeline(path, lambda name: JobSpec(name, "p.py"))
+
+
 def test_a_graph_in_mermaids_language() -> None:
     text = mermaid(EDGES, {"a": "succeeded"})
     assert text.startswith("graph LR\n") and 's0["b<1>"]' in text

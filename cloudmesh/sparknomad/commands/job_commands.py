@@ -10,9 +10,9 @@ from typing import Any
 
 from cloudmesh.sparknomad.commands.shared import (
     Arguments,
+    limit_of,
     make_manager,
     make_output,
-    number_of,
     show_checks,
     show_plan,
     tell,
@@ -178,12 +178,10 @@ def _job_runs(arguments: Arguments) -> int:
             allowed = ", ".join(state.value for state in RunState)
             given = arguments["--state"]
             raise InputError(f"--state={given}: must be one of {allowed}.") from None
-    asked_for = arguments["--limit"]
-    limit = _LIMIT if asked_for is None else _number_or_all(asked_for)
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit={limit}: must be at least 1, or all.")
+    limit = limit_of(arguments, _LIMIT)
     asked = None if limit is None else limit + 1
-    records = make_manager(arguments).job_runs(job=arguments["--job"], state=state, limit=asked)
+    chosen = {"job": arguments["--job"], "state": state, "after": arguments["--after"]}
+    records = make_manager(arguments).job_runs(**chosen, limit=asked)
     columns = {
         "RUN": lambda record: record.run,
         "JOB": lambda record: record.job,
@@ -194,13 +192,9 @@ def _job_runs(arguments: Arguments) -> int:
         "REASON": lambda record: record.reason[:100],
     }
     output.rows(records[:limit], columns, empty="no runs")
-    if asked_for is None and len(records) > _LIMIT and not arguments["--quiet"]:
+    if arguments["--limit"] is None and len(records) > _LIMIT and not arguments["--quiet"]:
         print(f"the newest {_LIMIT}; --limit=all shows every one", file=sys.stderr)
     return 0
-
-
-def _number_or_all(text: str) -> int | None:
-    return None if text == "all" else number_of({"--limit": text}, "--limit")
 
 
 def _took(record: RunRecord) -> str:

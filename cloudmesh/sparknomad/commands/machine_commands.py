@@ -40,9 +40,9 @@ def _doctor(arguments: Arguments) -> int:
 
 
 def _check(arguments: Arguments) -> int:
-    return show_checks(
-        arguments, make_manager(arguments).cluster_check(cluster=arguments["--cluster"])
-    )
+    cluster, site = arguments["--cluster"], arguments["--site"]
+    steps = make_manager(arguments).cluster_check(cluster=cluster, site=site)
+    return show_checks(arguments, steps)
 
 
 def _completion(arguments: Arguments) -> int:

@@ -11,9 +11,9 @@ import yaml
 
 from cloudmesh.sparknomad.commands.shared import (
     Arguments,
+    limit_of,
     make_manager,
     make_output,
-    number_of,
     tell,
     timeout_of,
 )
@@ -166,8 +166,9 @@ def _show_record(output: Output, record: PipelineRecord) -> None:
 
 
 def _runs(arguments: Arguments) -> int:
-    limit = number_of(arguments, "--limit") or _LIMIT
-    found = make_manager(arguments).pipeline_runs(pipeline=arguments["--pipeline"], limit=limit)
+    limit = limit_of(arguments, _LIMIT)
+    chosen = {"pipeline": arguments["--pipeline"], "after": arguments["--after"]}
+    found = make_manager(arguments).pipeline_runs(**chosen, limit=limit)
     columns = {
         "RUN": lambda record: record.run,
         "PIPELINE": lambda record: record.pipeline,

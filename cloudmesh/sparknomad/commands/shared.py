@@ -20,6 +20,7 @@ __all__ = [
     "Arguments",
     "make_manager",
     "make_output",
+    "limit_of",
     "number_of",
     "show_checks",
     "show_plan",
@@ -80,6 +81,16 @@ def number_of(arguments: Arguments, name: str) -> int | None:
         return int(text)
     except ValueError:
         raise InputError(f"{name}: {text!r} is not a whole number.") from None
+
+
+def limit_of(arguments: Arguments, default: int) -> int | None:
+    """How many ``--limit`` asks for; ``None`` for all."""
+    if arguments["--limit"] == "all":
+        return None
+    limit = number_of(arguments, "--limit")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit={limit}: must be at least 1, or all.")
+    return default if limit is None else limit
 
 
 def show_plan(output: Output, plan: Plan) -> int:

@@ -253,7 +253,7 @@ def _check(arguments: Arguments) -> int:
     if arguments["--cluster"]:
         return show_checks(
             arguments,
-            manager.cluster_check(subjects, **_where(arguments)),
+            manager.cluster_check(subjects or None, **_where(arguments)),
         )
     return show_checks(arguments, manager.storage_check(subjects))
 

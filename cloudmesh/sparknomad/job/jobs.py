@@ -14,6 +14,7 @@ from typing import Any
 
 from cloudmesh.sparknomad.cluster.definition import hash_file
 from cloudmesh.sparknomad.errors import InputError
+from cloudmesh.sparknomad.job.naming import JOB_FILES, PROGRAMS, is_path
 from cloudmesh.sparknomad.job.parameters import bind, check_job, render
 from cloudmesh.sparknomad.model import Submission
 from cloudmesh.sparknomad.model_storage import (
@@ -26,7 +27,7 @@ from cloudmesh.sparknomad.specfile import build_spec, read_spec
 from cloudmesh.sparknomad.specs import PARAMETER_PATTERN, Dependencies, JobSpec, ParameterType
 
 __all__ = [
-    "is_path",
+    "derived_run_id",
     "local_inputs",
     "local_outputs",
     "make_submission",
@@ -36,14 +37,7 @@ __all__ = [
     "resolve_job",
 ]
 
-_JOB_FILES = (".yaml", ".yml")
-_PROGRAMS = (".py", ".jar")
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-
-
-def is_path(job: str) -> bool:
-    """Whether `job` is meant as a file, not as the name of a defined job."""
-    return "/" in job or Path(job).suffix in (*_JOB_FILES, *_PROGRAMS)
 
 
 def read_job(path: Path) -> JobSpec:
@@ -131,9 +125,9 @@ def resolve_job(
     """
     if not is_path(job):
         spec = find(job)
-    elif Path(job).suffix in _PROGRAMS:
+    elif Path(job).suffix in PROGRAMS:
         return program_job(Path(job), values, is_storage), dict(values)
-    elif Path(job).suffix in _JOB_FILES:
+    elif Path(job).suffix in JOB_FILES:
         spec = read_job(Path(job))
     else:
         raise InputError(
@@ -148,6 +142,22 @@ def new_run_id(job: str) -> str:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     tail = "".join(secrets.choice(_ALPHABET) for _ in range(6))
     return f"{job}-{stamp}-{tail}"
+
+
+def derived_run_id(job: str, origin: str, *parts: str) -> str:
+    """An id that is the same whenever it is made of the same.
+
+    Args:
+        job: that is run.
+        origin: the id of a pipeline's run; the time in it, if there is one, is told again.
+        parts: what tells this run from the others of the same origin.
+    """
+    digest = hashlib.sha256("\n".join((origin, *parts)).encode()).digest()
+    stamp = re.search(r"-(\d{8}-\d{6})-", origin)
+    if not stamp:
+        return f"{job}-{digest.hex()[:20]}"
+    tail = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:6])
+    return f"{job}-{stamp[1]}-{tail}"
 
 
 def local_inputs(spec: JobSpec, bound: Mapping[str, Any], *, upload: bool) -> dict[str, LocalInput]:

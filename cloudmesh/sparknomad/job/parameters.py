@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cloudmesh.sparknomad.errors import ParameterError, SpecError
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.specs import Exists, JobSpec, ParameterSpec, ParameterType, Write
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
 LARGEST_PARAMETERS = 1024 * 1024
 """Bytes that all arguments of a run may have together, in UTF-8."""
 
+_PATTERN_SECONDS = 1.0
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -69,6 +71,8 @@ def check_job(spec: JobSpec) -> None:
                 problems.append(
                     f"arguments.{index}: {argument!r}: {_unknown(token[1], spec.parameters)}"
                 )
+    if is_path(spec.job):
+        problems.append(f"{spec.job!r}: is the name of a file; take one without its ending")
     if spec.main_class and spec.program.endswith(".py"):
         problems.append(f"class: {spec.main_class!r}: a Python program has no main class")
     if problems:
@@ -85,9 +89,11 @@ def _contradictions(parameter: ParameterSpec) -> list[str]:
     if parameter.pattern is not None:
         if kind not in (ParameterType.STRING, ParameterType.URI):
             found.append(f"pattern: only a string or uri has one, not a {kind.value}")
+        import regex
+
         try:
-            re.compile(parameter.pattern)
-        except re.error as error:
+            regex.compile(parameter.pattern)
+        except regex.error as error:
             found.append(f"pattern: {parameter.pattern!r} is not a regular expression: {error}")
     if (kind is ParameterType.CHOICE) != bool(parameter.choices):
         found.append("choices: a choice, and only a choice, lists its values here")
@@ -179,7 +185,7 @@ def _check_bounds(parameter: ParameterSpec, value: Any) -> None:
         raise ValueError(f"must be at least {parameter.minimum}")
     if parameter.maximum is not None and value > convert(parameter.maximum):
         raise ValueError(f"must be at most {parameter.maximum}")
-    if parameter.pattern is not None and not re.fullmatch(parameter.pattern, value):
+    if parameter.pattern is not None and not _matches(parameter.pattern, value):
         raise ValueError(f"must match {parameter.pattern!r}")
     if parameter.type is ParameterType.CHOICE and value not in parameter.choices:
         near = difflib.get_close_matches(value, parameter.choices, n=1)
@@ -187,6 +193,21 @@ def _check_bounds(parameter: ParameterSpec, value: Any) -> None:
         raise ValueError(
             f"must be one of {listed}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Whether a pattern fits, looked at for a bounded time: some take for ever on some texts."""
+    import regex
+
+    try:
+        # Others go on meanwhile: `concurrent` gives Python's lock away.
+        found = regex.fullmatch(pattern, value, timeout=_PATTERN_SECONDS, concurrent=True)
+        return found is not None
+    except TimeoutError:
+        raise ValueError(
+            f"can't be compared with {pattern!r} within {_PATTERN_SECONDS:g} s; the job needs a "
+            "simpler pattern"
+        ) from None
 
 
 def _string(value: Any) -> str:

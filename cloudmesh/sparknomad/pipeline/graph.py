@@ -6,12 +6,14 @@ import dataclasses
 import difflib
 import graphlib
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloudmesh.sparknomad.errors import ParameterError, SpecError
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.job.parameters import bind
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec, StepSpec
 from cloudmesh.sparknomad.specs import JobSpec
@@ -86,6 +88,9 @@ def check_pipeline(spec: PipelineSpec, find: Find) -> list[tuple[tuple[str, ...]
         Where in the spec, and what.
     """
     problems: list[tuple[tuple[str, ...], str]] = []
+    if is_path(spec.pipeline):
+        told = f"{spec.pipeline!r}: is the name of a file; take one without its ending"
+        problems.append((("pipeline",), told))
     jobs: dict[str, JobSpec] = {}
     for name, step in spec.steps.items():
         try:
@@ -167,7 +172,8 @@ def _cycle_problems(spec: PipelineSpec) -> Iterator[tuple[tuple[str, ...], str]]
 
 
 def _bounds_problems(spec: PipelineSpec) -> Iterator[tuple[tuple[str, ...], str]]:
-    count = sum(len(list(_combinations(step))) for step in spec.steps.values())
+    sizes = ((len(values) for values in step.matrix.values()) for step in spec.steps.values())
+    count = sum(math.prod(size) for size in sizes)
     if count > _LARGEST:
         yield ("steps",), f"{count:,} steps with all their matrices; at most {_LARGEST:,}"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudmesh.sparknomad.errors import SpecError
-from cloudmesh.sparknomad.job.jobs import is_path, program_job, read_job
+from cloudmesh.sparknomad.job.jobs import program_job, read_job
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.pipeline.graph import check_pipeline
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.specfile import lines_of, read_spec

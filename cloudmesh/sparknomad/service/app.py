@@ -26,6 +26,7 @@ from cloudmesh.sparknomad.service.identity import require
 from cloudmesh.sparknomad.service.looks import Looks
 from cloudmesh.sparknomad.service.operations import Operations, problem_of
 from cloudmesh.sparknomad.service.store import ServiceStore, Token, new_id
+from cloudmesh.sparknomad.verbs.access import Access
 
 if TYPE_CHECKING:
     from connexion import AsyncApp
@@ -78,7 +79,8 @@ class Service:
 
     def calls(self, say: Callable[[str], None] = lambda line: None) -> Calls:
         """The verbs, for one request: a manager keeps connections that no two threads may share."""
-        manager = Sparknomad(self.paths, say=say)
+        access = Access(places=False, embedded=self.allow_local)
+        manager = Sparknomad(self.paths, say=say, access=access)
         return Calls(manager, self.paths.home / "service" / "files", self.allow_local)
 
     def do(self, verb: str, arguments: Mapping[str, Any], say: Callable[[str], None]) -> Any:
@@ -189,8 +191,9 @@ class Service:
         # has the id that was chosen first, so doing it again makes nothing twice.
         try:
             answered = self._fresh(name, declared, token, arguments, known.subject)
-        except SparknomadError:
-            self.store.unclaim(key, token.name)
+        except SparknomadError as error:
+            if error.http_status < 500:  # else it may have been done: again with the same id
+                self.store.unclaim(key, token.name)
             raise
         body, status, headers = answered
         self.store.answer(key, token.name, status, body)

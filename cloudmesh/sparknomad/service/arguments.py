@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.errors import InputError
+from cloudmesh.sparknomad.errors import InputError, NotFoundError
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.specfile import spec_to_dict
-from cloudmesh.sparknomad.specs import JobSpec, ParameterSpec, ParameterType
+from cloudmesh.sparknomad.specs import JobSpec, ParameterSpec
 
-__all__ = ["decoded", "named", "refuse_paths", "without_places"]
+__all__ = ["decoded", "default_places", "defined", "named", "without_places"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -29,28 +30,24 @@ def named(body: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
     return {**body, field: name}
 
 
-def refuse_paths(parameters: Mapping[str, ParameterSpec], values: Mapping[str, Any]) -> None:
-    """Take only places below a profile of the service, or in the cluster.
+def defined(kind: str, name: str) -> str:
+    """The name of something that is defined, which a file's is not.
 
     Args:
-        parameters: that are declared.
-        values: of the request.
+        kind: what has the name, such as ``job``.
+        name: of the request.
 
     Raises:
-        InputError: if another place is named.
+        NotFoundError: if it would mean a file of this machine.
     """
-    from cloudmesh.sparknomad.storage.url import is_storage_url, parse_url
+    if is_path(name):
+        raise NotFoundError(f"There is no {kind} {name!r}: a file's name is not taken.")
+    return name
 
-    for name, value in values.items():
-        if name not in parameters or parameters[name].type is not ParameterType.URI:
-            continue
-        text = str(value)
-        if not is_storage_url(text) or not parse_url(text).profile:
-            raise InputError(
-                f"parameter {name}: {text!r}: must lie below a storage profile of the "
-                "service (PROFILE:path), or in the cluster (cluster:path).",
-                hint="GET /v1/storage/profiles lists the profiles.",
-            )
+
+def default_places(parameters: Mapping[str, ParameterSpec]) -> dict[str, Any]:
+    """The values that runs have which give none."""
+    return {name: each.default for name, each in parameters.items() if each.default is not None}
 
 
 def decoded(files: Mapping[str, str]) -> dict[str, bytes]:

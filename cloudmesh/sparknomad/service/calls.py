@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.errors import ForbiddenError, InputError, NotFoundError
-from cloudmesh.sparknomad.job.jobs import is_path
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.job.parameters import check_job
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.output import to_plain
 from cloudmesh.sparknomad.pipeline.pipelines import job_finder, refuse_wrong
-from cloudmesh.sparknomad.service.arguments import decoded, named, refuse_paths, without_places
+from cloudmesh.sparknomad.service.arguments import (
+    decoded,
+    default_places,
+    defined,
+    named,
+    without_places,
+)
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import (
@@ -26,6 +32,7 @@ from cloudmesh.sparknomad.specs import (
     JobSpec,
     Stage,
 )
+from cloudmesh.sparknomad.verbs.access import refuse_paths
 
 __all__ = ["CALLS", "Calls"]
 
@@ -105,7 +112,7 @@ class Calls:
 
     def job_show(self, job: str) -> Any:
         """See `Sparknomad.job_show`."""
-        return without_places(self.manager.job_show(job))
+        return without_places(self.manager.job_show(defined("job", job)))
 
     def job_define(self, job: str, body: Mapping[str, Any]) -> Any:
         """See `Sparknomad.job_define`; the files come with the request."""
@@ -126,6 +133,7 @@ class Calls:
             ),
         )
         check_job(spec)
+        refuse_paths(spec.parameters, default_places(spec.parameters))
         self.manager.store.put_job(spec)
         return without_places(spec)
 
@@ -149,10 +157,16 @@ class Calls:
 
     # runs
 
-    def job_runs(self, job: str | None = None, state: str | None = None, limit: int = 100) -> Any:
+    def job_runs(
+        self,
+        job: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Any:
         """See `Sparknomad.job_runs`."""
         chosen = RunState(state) if state else None
-        return self.manager.job_runs(job=job, state=chosen, limit=limit)
+        return self.manager.job_runs(job=job, state=chosen, limit=limit, after=after)
 
     def job_run(
         self,
@@ -166,11 +180,8 @@ class Calls:
         run: str | None = None,
     ) -> Any:
         """See `Sparknomad.job_run`."""
-        self._refuse_shared(cluster)
-        spec = self.manager.job_show(job)
-        refuse_paths(spec.parameters, values or {})
         return self.manager.job_run(
-            job,
+            defined("job", job),
             values or {},
             cluster=cluster,
             site=site,
@@ -188,15 +199,6 @@ class Calls:
         """See `Sparknomad.job_cancel`."""
         return self.manager.job_cancel(run)
 
-    def _refuse_shared(self, cluster: str | None) -> None:
-        name = cluster or "default"
-        record = self.manager.store.find_cluster(name)
-        if record is None and cluster is None and not self.allow_local:
-            raise InputError(
-                "cluster: the service has no cluster 'default'.", hint="Name one, or deploy it."
-            )
-        self._refuse_local(record.provider if record else "")
-
     def _refuse_local(self, provider: str) -> None:
         if provider == "local" and not self.allow_local:
             raise ForbiddenError(
@@ -213,7 +215,7 @@ class Calls:
 
     def pipeline_show(self, pipeline: str) -> Any:
         """See `Sparknomad.pipeline_show`."""
-        return spec_to_dict(self.manager.pipeline_show(pipeline))
+        return spec_to_dict(self.manager.pipeline_show(defined("pipeline", pipeline)))
 
     def pipeline_define(self, pipeline: str, body: Mapping[str, Any]) -> Any:
         """See `Sparknomad.pipeline_define`; its jobs are defined ones."""
@@ -227,6 +229,7 @@ class Calls:
                 )
         if spec.notify:
             raise InputError("notify: is not taken from a request.")
+        refuse_paths(spec.parameters, default_places(spec.parameters))
         refuse_wrong(spec, job_finder(self.manager.job_show))
         self.manager.pipeline_keep(spec)
         return spec_to_dict(spec)
@@ -236,9 +239,11 @@ class Calls:
         self.manager.pipeline_remove(pipeline)
         return {"pipeline": pipeline}
 
-    def pipeline_runs(self, pipeline: str | None = None, limit: int = 100) -> Any:
+    def pipeline_runs(
+        self, pipeline: str | None = None, limit: int = 100, after: str | None = None
+    ) -> Any:
         """See `Sparknomad.pipeline_runs`."""
-        return self.manager.pipeline_runs(pipeline=pipeline, limit=limit)
+        return self.manager.pipeline_runs(pipeline=pipeline, limit=limit, after=after)
 
     def pipeline_run(
         self,
@@ -250,11 +255,13 @@ class Calls:
         run: str | None = None,
     ) -> Any:
         """See `Sparknomad.pipeline_run`."""
-        self._refuse_shared(cluster)
-        spec = self.manager.pipeline_show(pipeline)
-        refuse_paths(spec.parameters, values or {})
         return self.manager.pipeline_run(
-            pipeline, values or {}, cluster=cluster, site=site, reuse=reuse, run=run
+            defined("pipeline", pipeline),
+            values or {},
+            cluster=cluster,
+            site=site,
+            reuse=reuse,
+            run=run,
         )
 
     def pipeline_status(self, run: str) -> Any:
@@ -289,11 +296,8 @@ class Calls:
         run: str | None = None,
     ) -> Any:
         """See `Sparknomad.pipeline_schedule`."""
-        self._refuse_shared(cluster)
-        spec = self.manager.pipeline_show(pipeline)
-        refuse_paths(spec.parameters, values or {})
         return self.manager.pipeline_schedule(
-            pipeline,
+            defined("pipeline", pipeline),
             values or {},
             schedule=schedule,
             time_zone=time_zone,

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.errors import SparknomadError
-from cloudmesh.sparknomad.job.jobs import resolve_job
 from cloudmesh.sparknomad.model import RunRecord
 from cloudmesh.sparknomad.model_storage import CheckSubject, RunStaging, RunStorage
 from cloudmesh.sparknomad.specs import ParameterType
@@ -33,7 +32,7 @@ class CheckingVerbs(StagingVerbs):
         """Try every worker of a cluster, and storages from each of them.
 
         Args:
-            subjects: URLs or names of profiles; every profile if there are none.
+            subjects: URLs or names of profiles; every profile if not given.
             cluster: that which runs go to if not given.
             site: of the cluster; all of them if not given.
             writes: those of them that are written to; all that can be if not given.
@@ -41,8 +40,9 @@ class CheckingVerbs(StagingVerbs):
         Returns:
             Each step on each worker; what could not even be sent is a step as well.
         """
-        names = subjects or [profile.name for profile in self._profiles.all()]
-        groups, steps = self._check_groups(names, writes)
+        if subjects is None:
+            subjects = [profile.name for profile in self._profiles.all()]
+        groups, steps = self._check_groups(subjects, writes)
         target = self._target_spec(cluster or self._default_cluster())
         for place in [site] if site else list(target.sites) or [""]:
             for storage, checks in groups:
@@ -69,7 +69,7 @@ class CheckingVerbs(StagingVerbs):
         """
         from cloudmesh.sparknomad.storage.url import is_storage_url
 
-        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
+        spec, bound = self._resolve(job, values)
         urls = {
             name: str(value)
             for name, value in bound.items()

@@ -10,6 +10,7 @@ from cloudmesh.sparknomad.cluster.registry import provider_names
 from cloudmesh.sparknomad.cluster.sites import Choice, choose_site
 from cloudmesh.sparknomad.errors import (
     ConflictError,
+    ForbiddenError,
     InputError,
     NotFoundError,
     SparknomadError,
@@ -78,8 +79,13 @@ class ClusterVerbs(ComputeVerbs):
         provider.check_allowed(spec.cluster, "deploy it")
         runtime = self._runtime(provider, spec)
         self.store.put_cluster(spec, ClusterState.DEPLOYING)
-        machines = self._with_machines(spec, create=True, timeout=timeout)
-        status = provider.deploy(machines, runtime, timeout=timeout)
+        try:
+            machines = self._with_machines(spec, create=True, timeout=timeout)
+            status = provider.deploy(machines, runtime, timeout=timeout)
+        except (ConflictError, InputError):
+            if found:  # refused: what is deployed is what was asked for before
+                self.store.put_cluster(found.spec, found.state)
+            raise
         self.store.put_cluster(spec, status.state)
         return status
 
@@ -187,11 +193,22 @@ class ClusterVerbs(ComputeVerbs):
             )
 
     def _target_spec(self, name: str) -> ClusterSpec:
-        """The cluster of a run; the embedded one need not be there yet."""
+        """The cluster of a run; the embedded one need not be there yet.
+
+        Raises:
+            ForbiddenError: if it shares this machine's files, and the callers may not use them.
+        """
         record = self.store.find_cluster(name)
         if record is None and name != LOCAL:
             record = self._cluster(name)
-        return record.spec if record else ClusterSpec(cluster=LOCAL, provider=LOCAL)
+        spec = record.spec if record else ClusterSpec(cluster=LOCAL, provider=LOCAL)
+        if not self.access.embedded and self._provider(spec.provider).shares_files:
+            raise ForbiddenError(
+                "On the embedded cluster programs run as the service's own user; requests may "
+                "not use it.",
+                hint="`service start --allow-local` lets them, for a service of your own.",
+            )
+        return spec
 
     def _choose_site(
         self,

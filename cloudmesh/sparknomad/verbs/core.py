@@ -15,6 +15,7 @@ from cloudmesh.sparknomad.errors import InputError, NotFoundError, UnreachableEr
 from cloudmesh.sparknomad.model import ClusterRecord, ClusterState, RunRecord, RunState, RunStatus
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.state import Store
+from cloudmesh.sparknomad.verbs.access import Access
 
 if TYPE_CHECKING:
     from cloudmesh.sparknomad.image.builder import Images
@@ -45,6 +46,7 @@ class Core:
         accept_host_key: asked about a host's unknown key, with its name and fingerprint; without
             it, only known ones are trusted.
         show: shows what a host is doing now, where somebody watches.
+        access: what the callers may use of this machine; all of it if not given.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Core:
         say: Callable[[str], None] = silent,
         accept_host_key: Callable[[str, str], bool] | None = None,
         show: Callable[[str, str], None] = unseen,
+        access: Access | None = None,
     ) -> None:
+        self.access = access or Access()
         self.show = show
         self.paths = paths or Paths.from_environment()
         self.say = say
@@ -103,6 +107,8 @@ class Core:
         return Images(self.paths.cache, self.say, self.configuration.java)
 
     def _default_cluster(self) -> str:
+        if not self.access.embedded:
+            return "default"
         found = self.store.find_cluster("default")
         return "default" if found and found.state is not ClusterState.DESTROYING else LOCAL
 

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
-from cloudmesh.sparknomad.errors import InputError, NotFoundError, SparknomadError
+from cloudmesh.sparknomad.errors import (
+    InputError,
+    NotFoundError,
+    SparknomadError,
+    UnreachableError,
+)
 from cloudmesh.sparknomad.job.jobs import (
-    is_path,
     local_outputs,
     make_submission,
     new_run_id,
     read_job,
     resolve_job,
 )
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.job.staging import plan_staging
 from cloudmesh.sparknomad.model import (
     HostRuntime,
@@ -31,6 +36,7 @@ from cloudmesh.sparknomad.model import (
 )
 from cloudmesh.sparknomad.model_storage import OUTPUTS, RunStorage
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec, Stage
+from cloudmesh.sparknomad.verbs.access import refuse_paths
 from cloudmesh.sparknomad.verbs.clusters import ClusterVerbs
 from cloudmesh.sparknomad.verbs.storage import StorageVerbs
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
@@ -112,7 +118,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         run: str | None = None,
     ) -> _Prepared:
         """Find what a run needs, and refuse what does not fit; nothing is touched."""
-        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
+        spec, bound = self._resolve(job, values)
         places, storage = self._run_storage(spec, bound)
         target = self._target_spec(cluster or self._default_cluster())
         provider = self._provider(target.provider)
@@ -141,6 +147,18 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         outputs = {} if provider.shares_files else local_outputs(spec, bound)
         texts = {name: str(path) for name, path in outputs.items()}
         return _Prepared(provider, target, submission, bound, texts)
+
+    def _resolve(self, job: str, values: Mapping[str, Any]) -> tuple[JobSpec, dict[str, Any]]:
+        """Find a job, and bind its parameters.
+
+        Raises:
+            ParameterError: if they do not fit.
+            InputError: if one names a place that the callers may not use.
+        """
+        spec, bound = resolve_job(job, values, self.job_show, self._is_storage)
+        if not self.access.places:
+            refuse_paths(spec.parameters, bound)
+        return spec, bound
 
     def _near(
         self,
@@ -190,7 +208,8 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
 
         Raises:
             InputError: if the parameters do not fit; nothing was sent.
-            UnreachableError: if the cluster does not answer; the run is remembered as lost.
+            UnreachableError: if the cluster does not answer; whether it has taken the run is
+                asked later.
         """
         self._wake(self._target_spec(cluster or self._default_cluster()))
         prepared = self._prepare(
@@ -230,6 +249,8 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             self.store.add_run(record)
         try:
             status = provider.submit(target, submission)
+        except UnreachableError:  # it may have been taken: `_refresh` finds out
+            raise
         except SparknomadError as error:
             lost = RunStatus(record.run, RunState.LOST, f"was not sent: {error.message}")
             self.store.update_run(record, lost)
@@ -260,6 +281,7 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         job: str | None = None,
         state: RunState | None = None,
         limit: int | None = None,
+        after: str | None = None,
     ) -> list[RunRecord]:
         """Runs, the newest first; those that have not ended are asked about.
 
@@ -267,11 +289,16 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
             job: only of this job.
             state: only in this state.
             limit: at most so many.
+            after: the run that was the last of those that were told before.
+
+        Raises:
+            NotFoundError: if that run is not known.
         """
         for cluster in {record.cluster for record in self._active_everywhere()}:
             for record in self._active(cluster):
                 self._refresh(record)
-        return self.store.runs(job=job, states=[state] if state else (), limit=limit)
+        states = [state] if state else ()
+        return self.store.runs(job=job, states=states, limit=limit, after=after)
 
     def job_status(self, run: str) -> RunRecord:
         """One run, as it stands now."""

@@ -27,10 +27,23 @@ class PipelineLookingVerbs(JobVerbs):
         return PipelineStore(self.store)
 
     def pipeline_runs(
-        self, *, pipeline: str | None = None, limit: int | None = None
+        self,
+        *,
+        pipeline: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> list[PipelineRecord]:
-        """Runs of pipelines, the newest first; those that have not ended are asked about."""
-        found = self._pipelines.runs(pipeline=pipeline, limit=limit)
+        """Runs of pipelines, the newest first; those that have not ended are asked about.
+
+        Args:
+            pipeline: only of this one.
+            limit: at most so many.
+            after: the run that was the last of those that were told before.
+
+        Raises:
+            NotFoundError: if that run is not known.
+        """
+        found = self._pipelines.runs(pipeline=pipeline, limit=limit, after=after)
         return [self._refresh_pipeline(record) for record in found]
 
     def pipeline_status(self, run: str) -> PipelineRecord:

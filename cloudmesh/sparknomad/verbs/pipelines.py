@@ -16,7 +16,7 @@ from cloudmesh.sparknomad.errors import (
     NotFoundError,
 )
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState, break_off
-from cloudmesh.sparknomad.job.jobs import new_run_id
+from cloudmesh.sparknomad.job.jobs import derived_run_id, new_run_id
 from cloudmesh.sparknomad.model import RunState, Submission
 from cloudmesh.sparknomad.pipeline import drawing
 from cloudmesh.sparknomad.pipeline.graph import Step, bind_pipeline, expand, order
@@ -211,7 +211,13 @@ class PipelineVerbs(PipelineLookingVerbs):
         former = self._pipelines.reusable(spec.pipeline, record.cluster) if reuse else {}
         remembering = Remembering(self, record, done, former)
         bound = bind_pipeline(spec, values)
-        steps = expand(spec, bound, record.run, find, remembering.seen)
+
+        def seen(step: Step) -> Step:
+            if not self.access.places:  # what it names is refused before anybody looks there
+                self._resolve(step.spec.job, step.values)
+            return remembering.seen(step)
+
+        steps = expand(spec, bound, record.run, find, seen)
         key = key_of(spec)
         place = record.site or self._first_site(target, steps)
         made, runs = [], list(done.values())
@@ -219,7 +225,9 @@ class PipelineVerbs(PipelineLookingVerbs):
             submissions: tuple[Submission, ...] = ()
             if step.name not in done:
                 print_of = remembering.fingerprints.get(step.name, "")
-                submissions, sent = self._step_submissions(provider, target, step, place, print_of)
+                submissions, sent = self._step_submissions(
+                    provider, target, step, place, print_of, record
+                )
                 runs += sent
             finished = done[step.name].run if step.name in done else ""
             made.append(
@@ -257,6 +265,7 @@ class PipelineVerbs(PipelineLookingVerbs):
         step: Step,
         place: str,
         fingerprint: str,
+        record: PipelineRecord,
     ) -> tuple[tuple[Submission, ...], list[RunOfStep]]:
         """A step's run, and those that replace it when it fails."""
         modes = {"": Stage(step.spec.stage)} if step.spec.stage else {}
@@ -272,9 +281,11 @@ class PipelineVerbs(PipelineLookingVerbs):
                 "steps need.",
             )
         first = self._with_connectors(provider, prepared.submission)
+        # Made again, as after a lost answer, the pipeline's run has the same runs of steps.
+        origin = (step.job.job, record.run, str(record.times), step.name)
         submissions = tuple(
-            dataclasses.replace(first, run=new_run_id(step.job.job))
-            for _ in range(step.spec.retries + 1)
+            dataclasses.replace(first, run=derived_run_id(*origin, str(number)))
+            for number in range(step.spec.retries + 1)
         )
         runs = [
             RunOfStep(each.run, step.name, step.job.job, each.site, dict(step.values), fingerprint)

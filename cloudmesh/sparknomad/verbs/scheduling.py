@@ -116,11 +116,15 @@ class ScheduleVerbs(PipelineVerbs):
     # what was launched
 
     def pipeline_runs(
-        self, *, pipeline: str | None = None, limit: int | None = None
+        self,
+        *,
+        pipeline: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> list[PipelineRecord]:
         """Runs of pipelines, the newest first; those that schedules have launched are found too."""
         self._note_launches()
-        return super().pipeline_runs(pipeline=pipeline, limit=limit)
+        return super().pipeline_runs(pipeline=pipeline, limit=limit, after=after)
 
     def pipeline_status(self, run: str) -> PipelineRecord:
         """One run of a pipeline, as it stands now."""
