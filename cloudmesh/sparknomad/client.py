@@ -12,7 +12,8 @@ import requests
 
 from cloudmesh.sparknomad.connection import POLL_SECONDS, Connection, error_of, events_of
 from cloudmesh.sparknomad.errors import InputError
-from cloudmesh.sparknomad.job.jobs import is_path, read_job
+from cloudmesh.sparknomad.job.jobs import read_job
+from cloudmesh.sparknomad.job.naming import is_path
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
     ImageRecord,
@@ -31,6 +32,8 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 __all__ = ["Remote"]
 
 Kind = TypeVar("Kind")
+
+_PAGE = 1000
 
 
 class Remote:
@@ -165,11 +168,37 @@ class Remote:
         return self._service.ask(RunRecord, "job_run", body=body)
 
     def job_runs(
-        self, *, job: str | None = None, state: Any = None, limit: int | None = None
+        self,
+        *,
+        job: str | None = None,
+        state: Any = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> list[RunRecord]:
         """See `Sparknomad.job_runs`."""
-        query = {"job": job, "state": state, "limit": limit}
-        return self._service.ask(list[RunRecord], "job_runs", query=query)
+        query = {"job": job, "state": state}
+        return self._paged(RunRecord, "job_runs", query, limit, after)
+
+    def _paged(
+        self,
+        kind: type[Kind],
+        verb: str,
+        query: Mapping[str, Any],
+        limit: int | None,
+        after: str | None,
+    ) -> list[Kind]:
+        """Runs of a list of which the service tells only so many at once."""
+        found: list[Kind] = []
+        while limit is None or len(found) < limit:
+            asked = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = {**query, "limit": asked, "after": after}
+            told = self._service.ask(list[kind], verb, query=page)  # type: ignore[valid-type]
+            found += told
+            if len(told) < asked:
+                break
+            last: Any = told[-1]
+            after = last.run
+        return found
 
     def job_status(self, run: str) -> RunRecord:
         """See `Sparknomad.job_status`."""
@@ -246,11 +275,14 @@ class Remote:
         return self._service.ask(PipelineRecord, "pipeline_run", body=body)
 
     def pipeline_runs(
-        self, *, pipeline: str | None = None, limit: int | None = None
+        self,
+        *,
+        pipeline: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> list[PipelineRecord]:
         """See `Sparknomad.pipeline_runs`."""
-        query = {"pipeline": pipeline, "limit": limit}
-        return self._service.ask(list[PipelineRecord], "pipeline_runs", query=query)
+        return self._paged(PipelineRecord, "pipeline_runs", {"pipeline": pipeline}, limit, after)
 
     def pipeline_status(self, run: str) -> PipelineRecord:
         """See `Sparknomad.pipeline_status`."""

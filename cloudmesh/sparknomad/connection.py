@@ -86,11 +86,13 @@ class Connection:
         for name, value in (places or {}).items():
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
         headers = dict(more.pop("headers", {}))
-        if method in ("put", "post"):
+        if self._operations[verb].takes_key:
             headers["Idempotency-Key"] = uuid.uuid4().hex
         given = {k: _plain(v) for k, v in (query or {}).items() if v is not None}
         problem = ""
         for number in range(_TRIES):
+            if number:
+                time.sleep(0.2 * 2 ** (number - 1))
             try:
                 answer = self._session.request(
                     method, f"{self.url}{path}", params=given, json=body, headers=headers,
@@ -99,10 +101,11 @@ class Connection:
             except requests.RequestException as error:
                 problem = str(error)
             else:
-                if answer.status_code not in _AGAIN:
+                # The last answer counts, whatever it is: it tells best what is wrong.
+                told = number == _TRIES - 1 and "code" in _problem(answer)
+                if answer.status_code not in _AGAIN or told:
                     return self._checked(answer)
                 problem = f"it answered {answer.status_code}"
-            time.sleep(0.2 * 2**number)
         raise UnreachableError(
             f"The service at {self.url} does not answer: {problem}.",
             hint="See `cms sparknomad service status` on its machine.",
@@ -112,11 +115,8 @@ class Connection:
     def _checked(answer: requests.Response) -> requests.Response:
         if answer.status_code < 400:
             return answer
-        try:
-            problem = answer.json()
-        except ValueError:
-            problem = {"detail": f"the service answered {answer.status_code}"}
-        raise error_of(problem)
+        told = {"detail": f"the service answered {answer.status_code}"}
+        raise error_of(_problem(answer) or told)
 
     def ask(
         self,
@@ -155,6 +155,15 @@ class Connection:
                 if name == "end" or said >= lines:
                     break
         return said
+
+
+def _problem(answer: requests.Response) -> dict[str, Any]:
+    """The problem that an answer tells; empty if something else than the service answered."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _plain(value: Any) -> Any:

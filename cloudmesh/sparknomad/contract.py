@@ -26,6 +26,12 @@ class Operation:
     path: str
     declared: Mapping[str, Any]
 
+    @property
+    def takes_key(self) -> bool:
+        """Whether it is done once, however often it is sent with one ``Idempotency-Key``."""
+        parameters = self.declared.get("parameters", ())
+        return {"$ref": "#/components/parameters/IdempotencyKey"} in parameters
+
 
 def contract_text() -> str:
     """The contract as it was written."""

@@ -254,10 +254,18 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Some bytes of a program's output, in order within their stream."""
+    """Some bytes of a program's output, in order within their stream.
+
+    Attributes:
+        stream: that they are of.
+        data: the bytes.
+        attempt: which of the run's starts on a host wrote them, from 0. What earlier ones wrote
+            comes first, and may be gone with their hosts.
+    """
 
     stream: LogStream
     data: bytes
+    attempt: int = 0
 
 
 @dataclass(frozen=True)

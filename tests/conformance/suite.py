@@ -147,8 +147,11 @@ class ProviderConformance:
     def test_the_number_of_workers_changes_both_ways(self, harness: Harness) -> None:
         more = replace(harness.spec, workers=harness.spec.workers + 1)
         assert harness.provider.scale(more, timeout=SECONDS).workers == more.workers
-        fewer = harness.provider.scale(harness.spec, timeout=SECONDS)
-        assert fewer.workers == harness.spec.workers
+        fewer = replace(harness.spec, workers=harness.spec.workers - 1)
+        status = harness.provider.scale(fewer, timeout=SECONDS)
+        assert (status.workers, status.state) == (fewer.workers, ClusterState.RUNNING)
+        back = harness.provider.scale(harness.spec, timeout=SECONDS)
+        assert back.workers == harness.spec.workers
 
     def test_every_component_has_a_log(self, harness: Harness) -> None:
         assert dict(harness.provider.cluster_logs(harness.spec.cluster))

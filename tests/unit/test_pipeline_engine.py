@@ -15,6 +15,7 @@ from cloudmesh.sparknomad.incluster.pipeline import (
     PipelineState,
     Plan,
     PlannedStep,
+    RefusedError,
     Seen,
 )
 
@@ -238,3 +239,57 @@ def test_killed_at_each_point_of_a_small_plan(death: int) -> None:
     except KilledError:
         ended = run(DIAMOND, cluster)
     assert ended.state == "succeeded" and sorted(cluster.sent) == ["a-0", "b-0", "c-0", "d-0"]
+
+
+# what can't be sent
+
+
+class Choosy(Cluster):
+    """A cluster that does not take some runs, now or ever, and knows what was noted before."""
+
+    def __init__(self, **more: object) -> None:
+        super().__init__(**more)  # type: ignore[arg-type]
+        self.refuses: set[str] = set()
+        self.away: dict[str, int] = {}
+        self.saved: list[PipelineState] = []
+        self.unknown: list[str] = []
+
+    def send(self, attempt: Attempt) -> None:
+        known = {each for step in self.saved[-1].steps for each in step.runs}
+        if attempt.run not in known:
+            self.unknown.append(attempt.run)
+        if attempt.run in self.refuses:
+            raise RefusedError("Nomad refuses it: the job is stopped")
+        if self.away.get(attempt.run, 0):
+            self.away[attempt.run] -= 1
+            raise OSError("no leader")
+        super().send(attempt)
+
+
+def test_a_run_that_is_refused_fails_its_step_and_no_other() -> None:
+    cluster = Choosy()
+    cluster.refuses = {"b-0"}
+    ended = run(DIAMOND, cluster, save=cluster.saved.append)
+    assert states(ended) == {
+        "a": "succeeded", "b": "failed", "c": "succeeded", "d": "skipped",
+    }  # fmt: skip
+    assert "step b: Nomad refuses it" in ended.reason
+
+
+def test_a_run_that_can_not_be_sent_now_holds_no_other() -> None:
+    cluster = Choosy()
+    cluster.away = {"b-0": 5}
+    ended = run(DIAMOND, cluster, save=cluster.saved.append)
+    assert ended.state == "succeeded" and cluster.sent.index("c-0") < cluster.sent.index("b-0")
+    told = {step.reason for state in cluster.saved for step in state.steps if step.name == "b"}
+    assert "not sent yet: no leader" in told
+
+
+@given(st.integers(1, 30), st.integers(1, 40))
+def test_what_may_have_been_sent_is_noted_before(count: int, concurrency: int) -> None:
+    """Whoever ends the pipeline from outside ends all of it."""
+    cluster = Choosy(fails={f"s{number}": number % 2 for number in range(count)})
+    steps = [step(f"s{number}", retries=1) for number in range(count)]
+    ended = run(plan(*steps, concurrency=concurrency), cluster, save=cluster.saved.append)
+    first = [each for each in cluster.unknown if each.endswith("-0")]
+    assert ended.state == "succeeded" and first == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +53,24 @@ def test_what_is_new_since_the_last_look_is_told(text: str, cuts: list[int], see
     events = [*output.events(written[:seen]), *output.events(written)]
     assert told(events)[0]["stdout"] == text
     assert output.events(written) == []
+
+
+@given(TEXTS, TEXTS, TEXTS, CUTS, st.integers(0, 30), st.booleans())
+def test_an_attempt_on_another_host_is_told_from_its_beginning(
+    first: str, second: str, third: str, cuts: list[int], heard: int, gone: bool
+) -> None:
+    """What former attempts wrote may be gone with their hosts."""
+    texts = (first, second, third)
+    written = [
+        replace(chunk, attempt=number)
+        for number, text in enumerate(texts)
+        for chunk in chunks(LogStream.STDOUT, text, cuts)
+    ]
+    output = RunOutput("")
+    events = [*output.events([each for each in written if each.attempt == 0])]
+    left = [each for each in written if each.attempt or not gone]
+    events += [*output.events([each for each in left if each.attempt < 2]), *output.events(left)]
+    assert told(events)[0]["stdout"] == first + second + third
+    before, numbers = told(events[:heard])
+    rest, _ = told(RunOutput(numbers[-1] if numbers else "").events(written))
+    assert before["stdout"] + rest["stdout"] == first + second + third

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ __all__ = [
     "PipelineState",
     "Plan",
     "PlannedStep",
+    "RefusedError",
     "Seen",
     "StepState",
     "break_off",
@@ -132,11 +133,20 @@ class Seen:
         return self.state in ("succeeded", "failed", "cancelled", "lost")
 
 
+class RefusedError(Exception):
+    """A run is not taken, however often it is sent."""
+
+
 class Backend(Protocol):
     """Where runs are sent."""
 
     def send(self, attempt: Attempt) -> None:
-        """Send a run; nothing happens if that was done already."""
+        """Send a run; nothing happens if that was done already.
+
+        Raises:
+            RefusedError: if it will never be taken.
+            OSError: if it can't be sent now.
+        """
 
     def look(self, runs: Sequence[str]) -> Mapping[str, Seen | None]:
         """What is known of runs; ``None`` for one that was never sent."""
@@ -294,13 +304,41 @@ class Engine:
             return replace(step, state="succeeded", finished=seen.finished or self.clock())
         left = self._planned(step.name).attempts[len(step.runs) :]
         if left and seen.state != "cancelled" and not self.stopping():
-            return self._send(step, left[0])
+            return self._send(replace(step, runs=(*step.runs, left[0].run)), left[0])
         state = "cancelled" if seen.state == "cancelled" else "failed"
         return replace(step, state=state, finished=seen.finished or self.clock())
 
     # what is due
 
     def _begin_ready(self) -> None:
+        """Begin what nothing keeps waiting.
+
+        It is noted before it is sent: whoever ends the pipeline from outside then knows all runs
+        that there may be.
+
+        Raises:
+            OSError: if something could not be sent now; all else was.
+        """
+        before = dict(self._steps)
+        begun = list(self._ready())
+        if begun:
+            self._keep("running")
+        away: OSError | None = None
+        for planned in begun:
+            name, attempt = planned.name, planned.attempts[0]
+            try:
+                self._steps[name] = self._send(self._steps[name], attempt)
+            except OSError as error:
+                away = error
+                reason = f"not sent yet: {error}"
+                ready = self._steps[name].ready
+                self._steps[name] = replace(before[name], ready=ready, reason=reason)
+        if away:
+            self._keep("running")
+            raise away
+
+    def _ready(self) -> Iterator[PlannedStep]:
+        """The steps that begin now; they count as running, with their first run."""
         running = sum(step.state == "running" for step in self._steps.values())
         for planned in self.plan.steps:
             step = self._steps[planned.name]
@@ -319,12 +357,18 @@ class Engine:
             self._steps[step.name] = step
             if running < self.plan.concurrency:
                 running += 1
-                self._steps[step.name] = self._send(step, planned.attempts[0])
+                runs = (planned.attempts[0].run,)
+                self._steps[step.name] = replace(step, state="running", runs=runs, reason="")
+                yield planned
 
     def _send(self, step: StepState, attempt: Attempt) -> StepState:
-        self.backend.send(attempt)
+        """Send the last run of a step."""
+        try:
+            self.backend.send(attempt)
+        except RefusedError as error:
+            return replace(step, state="failed", reason=str(error), finished=self.clock())
         self._sent[attempt.run] = self.clock()
-        return replace(step, state="running", runs=(*step.runs, attempt.run))
+        return step
 
     # the end
 

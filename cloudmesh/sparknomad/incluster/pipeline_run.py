@@ -25,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
     from cloudmesh.sparknomad.incluster import (
+        allocations,
         own_process,
         pipeline,
         pipeline_end,
@@ -33,6 +34,7 @@ if TYPE_CHECKING or __package__:
         webhdfs,
     )
 else:
+    import allocations
     import own_process
     import pipeline
     import pipeline_end
@@ -48,7 +50,6 @@ HELD = "held"
 _PLANS = "/sparknomad/pipelines"
 _ARTIFACTS = "/sparknomad/artifacts"
 _SCHEDULED = "NOMAD_META_plan"
-_ENDED = ("complete", "failed", "lost", "unknown")
 _PATIENCE_SECONDS = 120.0
 _SOON_SECONDS = 5.0
 
@@ -92,7 +93,10 @@ class NomadBackend:
         job = quote(str(attempt.send["job"]), safe="")
         path = f"/v1/job/{job}/dispatch?idempotency_token={quote(attempt.run)}"
         body = {"Payload": attempt.send["payload"], "Meta": attempt.send["meta"]}
-        told = self._tell(path, body)
+        try:
+            told = self._tell(path, body)
+        except run_private.RefusedError as error:
+            raise pipeline.RefusedError(str(error)) from error
         if told.get("DispatchedJobID"):
             self._children[attempt.run] = told["DispatchedJobID"]
 
@@ -128,12 +132,14 @@ class NomadBackend:
         outcome = self._outcome(latest["ID"])
         if outcome and _seen(outcome).ended:
             return _seen(outcome)
-        if latest["ClientStatus"] in _ENDED:
+        if latest["ClientStatus"] in allocations.ENDED:
             return self._ended(name, latest)
         return _seen(outcome) if outcome else _PENDING
 
     def _ended(self, name: str, allocation: Mapping[str, Any]) -> pipeline.Seen:
-        """A run whose driver ended without saying how."""
+        """A run whose driver ended without saying how, or on a host that is away."""
+        if allocations.ended_well(allocation, "driver"):
+            return pipeline.Seen("succeeded")
         if allocation["ClientStatus"] in ("lost", "unknown"):
             return pipeline.Seen("lost", "the host that ran the driver was lost")
         job = self._ask(f"/v1/job/{name}") or {}
@@ -258,8 +264,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_alive(process: Mapping[str, Any]) -> bool:
-    started = own_process.start_time(int(process["pid"]))
-    return bool(started) and abs(started - float(process["created"])) < 2.0
+    return own_process.is_process(int(process["pid"]), float(process["created"]))
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 __all__ = [
     "CREDENTIALS",
     "ENDED",
+    "RefusedError",
     "ask_nomad",
     "clear",
     "ended_path",
@@ -39,8 +40,16 @@ ENDED = "sparknomad/ended"
 
 _FILES = ("spark.properties", "agent.properties", "gateway")
 _SECONDS = 10
+_LATER = (408, 429)
+_NEVER = re.compile(r"is stopped|not found|is not a? ?parameterized")
+"""What Nomad's servers say with a 500 that stays so."""
+
 # Spark's own default: org.apache.spark.internal.config.SECRET_REDACTION_PATTERN.
 _REDACTED = "(?i)secret|password|token|access[.]?key"
+
+
+class RefusedError(OSError):
+    """Nomad will not do something, however often it is asked."""
 
 
 def private_directory(cluster: Mapping[str, Any], scratch: Path) -> Path:
@@ -120,6 +129,8 @@ def _request(
         connection.request(method, path, content, _token(private))
         answer = connection.getresponse()
         return answer.status, answer.read()
+    except http.client.HTTPException as error:  # an answer that was cut short, or none of HTTP
+        raise OSError(f"{path}: {error!r}") from error
     finally:
         connection.close()
 
@@ -155,11 +166,16 @@ def tell_nomad(address: str, private: Path, path: str, body: Mapping[str, Any]) 
         What Nomad answers.
 
     Raises:
-        OSError: if Nomad refuses.
+        RefusedError: if Nomad will not do it, however often it is asked.
+        OSError: if it does not do it now.
     """
     status, content = _request(address, private, "POST", path, body)
     if status != 200:
-        raise OSError(f"{path}: {status} {content[:200].decode(errors='replace')}")
+        told = content[:200].decode(errors="replace").strip()
+        refused = 400 <= status < 500 and status not in _LATER
+        if refused or _NEVER.search(told):
+            raise RefusedError(f"Nomad refuses it: {status} {told}")
+        raise OSError(f"{path}: {status} {told}")
     told = json.loads(content or b"{}")
     return told if isinstance(told, dict) else {}
 

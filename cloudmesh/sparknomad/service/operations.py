@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from cloudmesh.sparknomad.errors import SparknomadError
@@ -51,22 +51,37 @@ class Operations:
         self._do = do
         self._log = log
         self._pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="operation")
+        self._futures: set[Future[None]] = set()
 
     def take_up(self) -> None:
         """Go on with what was accepted before the service ended: each verb can be done again."""
         for operation in self._store.unfinished():
             self._store.say(operation.operation, "taken up again after a restart of the service")
-            self._pool.submit(self._run, operation.operation)
+            self._submit(operation.operation)
 
     def accept(self, operation: str, verb: str, arguments: Mapping[str, Any], by: str) -> Operation:
         """Remember an operation, and do it when its turn comes."""
         accepted = self._store.accept(operation, verb, arguments, by)
-        self._pool.submit(self._run, operation)
+        self._submit(operation)
         return accepted
+
+    def _submit(self, operation: str) -> None:
+        future = self._pool.submit(self._run, operation)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
 
     def close(self) -> None:
         """Take no more; what goes on is taken up by the next service."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def going(self) -> int:
+        """How many go on."""
+        return sum(not each.done() for each in list(self._futures))
+
+    def wait(self) -> None:
+        """Wait until those that go on have ended."""
+        wait(list(self._futures))
 
     def _run(self, operation: str) -> None:
         known = self._store.operation(operation)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmesh.sparknomad.access_tokens import FIRST
 from cloudmesh.sparknomad.errors import (
@@ -22,10 +23,14 @@ from cloudmesh.sparknomad.errors import (
     InputError,
     InterruptedByUserError,
 )
+from cloudmesh.sparknomad.incluster.own_process import start_time
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.processes import ProcessRef, locked, stop, write_private
 from cloudmesh.sparknomad.service.guard import Limits
 from cloudmesh.sparknomad.service.store import ServiceStore
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.service.operations import Operations
 
 __all__ = ["Binding", "Running", "find_running", "open_store", "serve", "stop_service"]
 
@@ -195,10 +200,26 @@ def serve(
         try:
             with contextlib.suppress(KeyboardInterrupt, InterruptedByUserError):
                 server.run(sockets=[listening])
+            _let_end(service.operations, directory, say)
         finally:
             signal.signal(signal.SIGTERM, before)
             (directory / "process.json").unlink(missing_ok=True)
             listening.close()
+
+
+def _let_end(operations: Operations, directory: Path, say: Callable[[str], None]) -> None:
+    """Keep the place of the service until nothing goes on: another would do the same again."""
+    if not operations.going:
+        return
+    say(
+        f"operations that go on: {operations.going}; waiting for their end. Told to end once more, "
+        "the service leaves them to the next one."
+    )
+    try:
+        operations.wait()
+    except (KeyboardInterrupt, InterruptedByUserError):
+        (directory / "process.json").unlink(missing_ok=True)
+        os._exit(InterruptedByUserError.exit_code)  # else Python would wait for their threads
 
 
 def _listen(binding: Binding) -> socket.socket:
@@ -218,8 +239,6 @@ def _listen(binding: Binding) -> socket.socket:
 
 
 def _note(directory: Path, url: str) -> None:
-    import psutil
-
-    created = psutil.Process().create_time()
+    created = start_time(os.getpid())
     document = {"url": url, "pid": os.getpid(), "created": created}
     write_private(directory / "process.json", json.dumps(document))

@@ -251,7 +251,7 @@ class ServiceStore:
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE operations SET state = ?, finished = ?, result = ?, problem = ? "
-                "WHERE operation = ?",
+                "WHERE operation = ? AND state IN ('accepted', 'running')",
                 (
                     state,
                     time.time(),

@@ -81,12 +81,19 @@ class RunOutput:
 
     Args:
         after: the id of the last event that was received, or empty: how many bytes of both
-            streams had been sent by then, as ``OUT.ERR``.
+            streams had been sent by then, as ``OUT.ERR``, or ``ATTEMPT:OUT.ERR`` for another
+            attempt than the first.
     """
 
     def __init__(self, after: str) -> None:
-        out, _, err = (after or "0.0").partition(".")
-        self._sent = {LogStream.STDOUT: int(out), LogStream.STDERR: int(err)}
+        attempt, _, sent = (after or "0.0").rpartition(":")
+        out, _, err = sent.partition(".")
+        self._begin(int(attempt or 0), int(out), int(err))
+
+    def _begin(self, attempt: int, out: int = 0, err: int = 0) -> None:
+        """Go on with an attempt's output: that of former ones may be gone with their hosts."""
+        self._attempt = attempt
+        self._sent = {LogStream.STDOUT: out, LogStream.STDERR: err}
         self._decoders = {
             stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in self._sent
         }
@@ -96,6 +103,11 @@ class RunOutput:
         position = dict.fromkeys(self._sent, 0)
         found = []
         for chunk in chunks:
+            if chunk.attempt < self._attempt:
+                continue
+            if chunk.attempt > self._attempt:
+                self._begin(chunk.attempt)
+                position = dict.fromkeys(self._sent, 0)
             stream, begin = chunk.stream, position[chunk.stream]
             position[stream] += len(chunk.data)
             sent = self._sent[stream]
@@ -108,7 +120,8 @@ class RunOutput:
     def _number(self) -> str:
         """What has been told of both streams; of a character that is not whole yet, nothing."""
         told = [self._sent[each] - len(self._decoders[each].getstate()[0]) for each in self._sent]
-        return f"{told[0]}.{told[1]}"
+        sent = f"{told[0]}.{told[1]}"
+        return f"{self._attempt}:{sent}" if self._attempt else sent
 
 
 class RunLook:

@@ -34,6 +34,7 @@ from cloudmesh.sparknomad.cluster.nomad.roles import (
 )
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
 from cloudmesh.sparknomad.errors import UnreachableError
+from cloudmesh.sparknomad.incluster.allocations import ENDED
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, break_off
 from cloudmesh.sparknomad.incluster.pipeline_launch import launch_id
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
@@ -238,16 +239,28 @@ class Pipelining(Recorded):
         if role == "submitter":
             self._tell_to_cancel(nomad, cluster, run)
             return
-        state = self._pipeline_state(cluster, run)
         for job in self._dispatches(nomad, run):
             if job["Status"] != "dead":
                 nomad.stop(job["ID"])
-        state = self._pipeline_state(cluster, run) or state
-        sent = {each for step in (state.steps if state else ()) for each in step.runs}
-        for job in nomad.jobs("run-"):
-            mine = job.get("ParentID") and (job.get("Meta") or {}).get("run") in sent
-            if mine and job["Status"] != "dead":
-                nomad.stop(job["ID"])
+        state = self._pipeline_state(cluster, run)
+
+        def stopped() -> bool:
+            """Stop what was sent; the engine may send more until it has ended."""
+            nonlocal state
+            ended = all(self._has_ended(nomad, job) for job in self._dispatches(nomad, run))
+            state = self._pipeline_state(cluster, run) or state
+            sent = {each for step in (state.steps if state else ()) for each in step.runs}
+            for job in nomad.jobs("run-"):
+                mine = job.get("ParentID") and (job.get("Meta") or {}).get("run") in sent
+                if mine and job["Status"] != "dead" and not job.get("Stop"):
+                    nomad.stop(job["ID"])
+            return ended
+
+        wait_until(stopped, f"pipeline run {run} to end", Deadline(_CANCEL_SECONDS), interval=0.5)
+
+    @staticmethod
+    def _has_ended(nomad: Nomad, job: Mapping[str, Any]) -> bool:
+        return all(each["ClientStatus"] in ENDED for each in nomad.allocations(job["ID"]))
 
     def _tell_to_cancel(self, nomad: Nomad, cluster: str, run: str) -> None:
         """Let what runs a pipeline cancel it: a submitter's token may not stop jobs."""

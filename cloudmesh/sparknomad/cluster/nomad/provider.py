@@ -188,7 +188,9 @@ class NomadProvider(Sharing):
         if self.role(spec.cluster) != "operator":
             self.check_allowed(spec.cluster, "scale it")
         wanted = site_records(spec)
-        cluster = self._read(spec.cluster).changed(workers=spec.workers, sites=wanted)
+        part = next(iter(spec.parts.values()))
+        changes = {"workers": part.workers, "most": part.most, "sites": wanted}
+        cluster = self._read(spec.cluster).changed(**changes)
         cluster.write(directory)
         nomad = self._nomad(spec.cluster)
         for job in cluster_jobs(cluster, cluster.spark):
@@ -343,8 +345,8 @@ class NomadProvider(Sharing):
         while True:
             last = not follow or run_status(nomad, run, child).state.is_terminal
             progress = False
-            for allocation in reversed(nomad.allocations(child)):
-                for chunk in new_output(nomad, allocation["ID"], streams, offsets):
+            for attempt, allocation in enumerate(reversed(nomad.allocations(child))):
+                for chunk in new_output(nomad, allocation["ID"], streams, offsets, attempt):
                     progress = True
                     yield chunk
             if last:

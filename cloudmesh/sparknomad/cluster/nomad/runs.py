@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
+from cloudmesh.sparknomad.incluster.allocations import ENDED, ended_well
 from cloudmesh.sparknomad.incluster.run_private import ended_path
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
@@ -25,7 +26,6 @@ __all__ = [
 ]
 
 RUN_DIRECTORY = "alloc/data/run"
-_ENDED = (*ENDED, "unknown")
 _NANOSECONDS = 1e9
 
 
@@ -42,7 +42,7 @@ def run_status(nomad: Nomad, run: str, child: str) -> RunStatus:
     if not allocations:
         return _unplaced(nomad, run, job)
     latest = allocations[0]
-    ended = latest["ClientStatus"] in _ENDED
+    ended = latest["ClientStatus"] in ENDED
     outcome = nomad.read_json(latest["ID"], RUN_DIRECTORY, "outcome.json")
     status = status_from_outcome(run, outcome) if outcome else None
     if status and status.state.is_terminal:
@@ -100,6 +100,9 @@ def _ended(
     finished = allocation.get("ModifyTime", 0) / _NANOSECONDS or None
     known = replace(status, finished=finished) if status else RunStatus(run, RunState.LOST)
     known = replace(known, finished=finished)
+    if ended_well(allocation, "driver"):
+        reason = "its report can't be read: the host that ran the driver is away"
+        return replace(known, state=RunState.SUCCEEDED, reason=reason, exit_code=0)
     stopped = job.get("Stop") or allocation.get("DesiredStatus") == "stop"
     if stopped and allocation["ClientStatus"] != "lost":
         return replace(known, state=RunState.CANCELLED, reason="cancelled")
@@ -164,6 +167,7 @@ def new_output(
     allocation: str,
     streams: Sequence[LogStream],
     offsets: dict[tuple[str, LogStream], int],
+    attempt: int,
 ) -> Iterator[LogChunk]:
     """What was written since the offsets, which are moved on."""
     sizes = nomad.sizes(allocation, RUN_DIRECTORY)
@@ -176,4 +180,4 @@ def new_output(
             if not data:
                 return
             offsets[key] = offset + len(data)
-            yield LogChunk(stream, data)
+            yield LogChunk(stream, data, attempt)

@@ -21,16 +21,19 @@ function headers(more = {}) {
   return { Authorization: `Bearer ${token.get()}`, ...more };
 }
 
-export async function ask(method, path, body) {
-  const options = { method, headers: headers() };
+// A key of something that is sent once, however often it is asked for with it.
+export function newKey() {
+  return crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
+}
+
+export async function ask(method, path, body, { signal, key = newKey() } = {}) {
+  const options = { method, headers: headers(), signal };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
   if (method === "POST" || method === "PUT") {
-    options.headers["Idempotency-Key"] = crypto.randomUUID
-      ? crypto.randomUUID()
-      : `${Date.now()}-${Math.random()}`;
+    options.headers["Idempotency-Key"] = key;
   }
   const answer = await fetch(PLACE + path, options);
   const text = await answer.text();

@@ -1,7 +1,7 @@
 // The page: a hash says which part of it is shown.
 
-import { Problem, ask, events, token } from "./api.js";
-import { bars, bytes, el, facts, graph, lasting, state, table, when } from "./parts.js";
+import { Problem, ask, events, newKey, token } from "./api.js";
+import { bars, bytes, el, facts, graph, lasting, renew, state, table, when } from "./parts.js";
 
 const main = document.getElementById("main");
 const told = document.getElementById("told");
@@ -20,18 +20,23 @@ function problem(error) {
     error.hint ? el("p", {}, error.hint) : null);
 }
 
-function show(title, ...parts) {
+// A page that was left draws nothing any more, however late its answers come.
+function show(signal, title, ...parts) {
+  if (signal.aborted) return;
   document.title = `${title} – sparknomad`;
   main.replaceChildren(el("h1", {}, title), ...parts);
 }
 
-// What changes is drawn anew; what has the focus is left where it is.
 async function live(signal, draw) {
   while (!signal.aborted) {
     const again = await draw();
     if (again === false) return;
     await new Promise((resolve) => setTimeout(resolve, POLL));
   }
+}
+
+function get(signal, path) {
+  return ask("GET", path, undefined, { signal });
 }
 
 function link(hash, text) {
@@ -60,7 +65,7 @@ function signIn() {
     el("small", {}, "of `cms sparknomad service token create`; it stays in this tab")), field,
   el("button", { class: "first" }, "Sign in"));
   nav.hidden = true;
-  show("Sign in", form);
+  show(shown.signal, "Sign in", form);
   field.focus();
 }
 
@@ -68,12 +73,12 @@ function signIn() {
 
 async function overview(signal) {
   const place = el("div");
-  show("Overview", place);
+  show(signal, "Overview", place);
   await live(signal, async () => {
-    const [clusters, runs] = await Promise.all([ask("GET", "/clusters"), ask("GET", "/runs?limit=8")]);
-    place.replaceChildren(el("h2", {}, "Clusters"), ...clusters.map(cluster),
+    const found = await Promise.all([get(signal, "/clusters"), get(signal, "/runs?limit=8")]);
+    renew(place, found, ([clusters, runs]) => [el("h2", {}, "Clusters"), ...clusters.map(cluster),
       clusters.length ? "" : el("p", {}, "There is no cluster; `cms sparknomad cluster deploy` makes one."),
-      el("h2", {}, "Last runs"), runTable(runs));
+      el("h2", {}, "Last runs"), runTable(runs)]);
   });
 }
 
@@ -89,14 +94,15 @@ function cluster(each) {
     nodes.length ? table(`Hosts of ${each.name}`, {
       Host: (part) => part.name, Address: (part) => part.address, Told: (part) => part.detail,
     }, nodes, "") : null,
-    links.length ? el("details", {}, el("summary", {}, "Pages of its servers"), el("ul", {}, links)) : null);
+    links.length ? el("details", { id: `pages-${each.name}` },
+      el("summary", { id: `pages-of-${each.name}` }, "Pages of its servers"), el("ul", {}, links)) : null);
 }
 
 // jobs
 
-async function jobs() {
-  const found = await ask("GET", "/jobs");
-  show("Jobs", table("Jobs", {
+async function jobs(signal) {
+  const found = await get(signal, "/jobs");
+  show(signal, "Jobs", table("Jobs", {
     Job: (job) => link(`jobs/${job.job}`, job.job),
     Parameters: (job) => Object.keys(job.parameters).join(", "),
     Description: (job) => job.description,
@@ -129,28 +135,34 @@ function field(name, parameter) {
 async function sending(title, parameters, clusters, send) {
   const choice = el("select", { id: "cluster", name: "" }, el("option", { value: "" }, "default"),
     clusters.filter((each) => each.name !== "default").map((each) => el("option", {}, each.name)));
+  const button = el("button", { class: "first" }, "Run");
+  let key = newKey();
   const form = el("form", {
+    // The same once more is the same run; another value makes another one.
+    oninput: () => { key = newKey(); },
     onsubmit: async (event) => {
       event.preventDefault();
       form.querySelector(".problem")?.remove();
       const values = Object.fromEntries([...new FormData(form)].filter(([name, value]) => name && value !== ""));
+      button.disabled = true;
       try {
-        await send(values, choice.value || null);
+        await send(values, choice.value || null, { key });
       } catch (error) {
         form.append(problem(error));
       }
+      button.disabled = false;
     },
   }, Object.entries(parameters).map(([name, parameter]) => field(name, parameter)),
-  el("label", { for: "cluster" }, "Cluster", choice), el("button", { class: "first" }, "Run"));
+  el("label", { for: "cluster" }, "Cluster", choice), button);
   return el("section", { "aria-label": title }, el("h2", {}, title), form);
 }
 
 async function job(signal, name) {
   const [spec, clusters, runs] = await Promise.all(
-    [ask("GET", `/jobs/${name}`), ask("GET", "/clusters"), ask("GET", `/runs?job=${name}&limit=20`)]);
-  show(name, spec.description ? el("p", {}, spec.description) : "",
-    await sending("Run it", spec.parameters, clusters, async (values, chosen) => {
-      const run = await ask("POST", "/runs", { job: name, values, cluster: chosen });
+    [get(signal, `/jobs/${name}`), get(signal, "/clusters"), get(signal, `/runs?job=${name}&limit=20`)]);
+  show(signal, name, spec.description ? el("p", {}, spec.description) : "",
+    await sending("Run it", spec.parameters, clusters, async (values, chosen, once) => {
+      const run = await ask("POST", "/runs", { job: name, values, cluster: chosen }, once);
       location.hash = `#/runs/${run.run}`;
     }), el("h2", {}, "Its runs"), runTable(runs));
 }
@@ -168,8 +180,9 @@ function runTable(runs) {
 
 async function runs(signal) {
   const place = el("div");
-  show("Runs", place);
-  await live(signal, async () => place.replaceChildren(runTable(await ask("GET", "/runs?limit=100"))));
+  show(signal, "Runs", place);
+  await live(signal, async () =>
+    renew(place, await get(signal, "/runs?limit=100"), (found) => [runTable(found)]));
 }
 
 function report(run) {
@@ -197,21 +210,32 @@ function report(run) {
     }));
 }
 
+// A button that does something; what goes wrong stays to be read, and it can be tried again.
+function acting(trouble, attributes, text, act) {
+  const button = el("button", {
+    type: "button", ...attributes,
+    onclick: async () => {
+      button.disabled = true;
+      trouble.replaceChildren();
+      try { await act(); } catch (error) {
+        trouble.replaceChildren(problem(error));
+        button.disabled = false;
+      }
+    },
+  }, text);
+  return button;
+}
+
 async function run(signal, id) {
   const head = el("div");
   const measured = el("div");
   const output = el("pre", { tabindex: "0", "aria-label": "Output", id: "output" });
-  const cancel = el("button", {
-    type: "button", id: "cancel", hidden: true,
-    onclick: async () => {
-      cancel.disabled = true;
-      try {
-        await ask("DELETE", `/runs/${id}`);
-        say("The run ends.");
-      } catch (error) { head.append(problem(error)); }
-    },
-  }, "Cancel the run");
-  show(id, head, cancel, el("h2", {}, "Output"), output, measured);
+  const trouble = el("div");
+  const cancel = acting(trouble, { id: "cancel", hidden: true }, "Cancel the run", async () => {
+    await ask("DELETE", `/runs/${id}`);
+    say("The run ends.");
+  });
+  show(signal, id, head, cancel, trouble, el("h2", {}, "Output"), output, measured);
   const follow = (async () => {
     for await (const event of events(`/runs/${id}/logs`, signal)) {
       if (event.name === "end") return;
@@ -223,16 +247,16 @@ async function run(signal, id) {
   })().catch((error) => { if (!signal.aborted) output.append(`${error.message}\n`); });
   let before = "";
   await live(signal, async () => {
-    const now = await ask("GET", `/runs/${id}`);
+    const now = await get(signal, `/runs/${id}`);
     const ended = ENDED.includes(now.state);
     cancel.hidden = ended;
-    head.replaceChildren(facts({
+    renew(head, now, () => [facts({
       State: state(now.state), Reason: now.reason, Job: link(`jobs/${now.job}`, now.job),
       Cluster: now.site ? `${now.cluster} at ${now.site}` : now.cluster, Sent: when(now.submitted),
       Started: when(now.started), Ended: when(now.finished), Attempts: String(now.attempts),
       "Exit code": now.exit_code === null ? "" : String(now.exit_code),
       Parameters: Object.entries(now.parameters).map(([k, v]) => `${k}=${v}`).join(", "),
-    }));
+    })]);
     if (before && before !== now.state) say(`Now the run is: ${now.state}.`);
     before = now.state;
     if (ended && Object.keys(now.report).length) measured.replaceChildren(report(now));
@@ -243,11 +267,11 @@ async function run(signal, id) {
 
 // pipelines
 
-async function pipelines() {
+async function pipelines(signal) {
   const [defined, sent, schedules] = await Promise.all([
-    ask("GET", "/pipelines"), ask("GET", "/pipeline-runs?limit=50"), ask("GET", "/pipeline-schedules"),
+    get(signal, "/pipelines"), get(signal, "/pipeline-runs?limit=50"), get(signal, "/pipeline-schedules"),
   ]);
-  show("Pipelines", table("Pipelines", {
+  show(signal, "Pipelines", table("Pipelines", {
     Pipeline: (each) => link(`pipelines/${each.pipeline}`, each.pipeline),
     Steps: (each) => Object.keys(each.steps).join(", "), Description: (each) => each.description,
   }, defined, "No pipeline is defined; `cms sparknomad pipeline define` defines one."),
@@ -265,30 +289,31 @@ async function pipelines() {
 }
 
 async function pipeline(signal, name) {
-  const [spec, clusters] = await Promise.all([ask("GET", `/pipelines/${name}`), ask("GET", "/clusters")]);
+  const [spec, clusters] = await Promise.all([get(signal, `/pipelines/${name}`), get(signal, "/clusters")]);
   const edges = Object.fromEntries(Object.entries(spec.steps).map(([key, step]) => {
     const used = JSON.stringify(step.parameters).matchAll(/\{steps\.([^.}]+)\./g);
     return [key, [...new Set([...step.after, ...[...used].map((match) => match[1])])]];
   }));
-  show(name, spec.description ? el("p", {}, spec.description) : "", graph(edges, {}),
-    await sending("Run it", spec.parameters, clusters, async (values, chosen) => {
-      const made = await ask("POST", "/pipeline-runs", { pipeline: name, values, cluster: chosen });
+  show(signal, name, spec.description ? el("p", {}, spec.description) : "", graph(edges, {}),
+    await sending("Run it", spec.parameters, clusters, async (values, chosen, once) => {
+      const made = await ask("POST", "/pipeline-runs", { pipeline: name, values, cluster: chosen }, once);
       location.hash = `#/pipeline-runs/${made.run}`;
     }));
 }
 
 async function pipelineRun(signal, id) {
   const place = el("div");
-  const act = (method, path, text) => el("button", {
-    type: "button",
-    onclick: async (event) => {
-      event.target.disabled = true;
-      try { await ask(method, path); say(text); route(); } catch (error) { place.append(problem(error)); }
-    },
-  }, method === "DELETE" ? "Cancel" : "Run again what failed");
-  show(id, place);
+  const trouble = el("div");
+  const act = (method, path, text, title) => acting(trouble, { hidden: true }, title, async () => {
+    await ask(method, path);
+    say(text);
+    route();
+  });
+  const cancel = act("DELETE", `/pipeline-runs/${id}`, "The pipeline ends.", "Cancel");
+  const resume = act("POST", `/pipeline-runs/${id}/resume`, "It goes on.", "Run again what failed");
+  show(signal, id, place, cancel, resume, trouble);
   await live(signal, async () => {
-    const now = await ask("GET", `/pipeline-runs/${id}`);
+    const now = await get(signal, `/pipeline-runs/${id}`);
     const ended = ENDED.includes(now.state);
     const states = Object.fromEntries(now.steps.map((step) => [step.name, step.state]));
     const begun = Math.min(...now.steps.map((step) => step.started ?? Infinity));
@@ -296,16 +321,16 @@ async function pipelineRun(signal, id) {
     const items = now.steps.filter((step) => step.started).map((step) => ({
       name: step.name, from: step.started - begun, size: (step.finished ?? until) - step.started,
     }));
-    place.replaceChildren(facts({
+    cancel.hidden = ended;
+    resume.hidden = !ended || now.state === "succeeded";
+    renew(place, [now, items], () => [facts({
       State: state(now.state), Reason: now.reason, Cluster: now.cluster, Sent: when(now.submitted),
     }), el("h2", {}, "Steps"), graph(now.edges, states),
     table("Steps", {
       Step: (step) => step.name, State: (step) => state(step.state),
       Run: (step) => step.runs.length ? link(`runs/${step.runs.at(-1)}`, step.runs.at(-1)) : "–",
       Told: (step) => step.reason,
-    }, now.steps, ""), el("h2", {}, "When"), bars("When each step ran", items, (item) => lasting(item.size)),
-    ended ? (now.state === "succeeded" ? "" : act("POST", `/pipeline-runs/${id}/resume`, "It goes on."))
-      : act("DELETE", `/pipeline-runs/${id}`, "The pipeline ends."));
+    }, now.steps, ""), el("h2", {}, "When"), bars("When each step ran", items, (item) => lasting(item.size))]);
     return !ended;
   });
 }
@@ -322,22 +347,18 @@ function checks(steps) {
 }
 
 async function storage(signal) {
-  const [profiles, clusters] = await Promise.all([ask("GET", "/storage/profiles"), ask("GET", "/clusters")]);
+  const [profiles, clusters] = await Promise.all([get(signal, "/storage/profiles"), get(signal, "/clusters")]);
   const staged = await Promise.all(clusters.map(async (each) => {
     try {
-      return [each.name, await ask("GET", `/clusters/${each.name}/staged`)];
+      return [each.name, await get(signal, `/clusters/${each.name}/staged`)];
     } catch { return [each.name, []]; }
   }));
-  const evict = (name) => el("button", {
-    type: "button",
-    onclick: async () => {
-      try {
-        const gone = await ask("DELETE", `/clusters/${name}/staged`);
-        say(`${gone.length} entries were removed.`);
-        route();
-      } catch (error) { main.append(problem(error)); }
-    },
-  }, `Remove what is not used from ${name}`);
+  const trouble = el("div");
+  const evict = (name) => acting(trouble, {}, `Remove what is not used from ${name}`, async () => {
+    const gone = await ask("DELETE", `/clusters/${name}/staged`);
+    say(`${gone.length} entries were removed.`);
+    route();
+  });
   const checked = el("div", { "aria-live": "polite" });
   const check = el("button", {
     type: "button",
@@ -347,16 +368,16 @@ async function storage(signal) {
         checked.replaceChildren(el("p", {}, "Each profile is tried: credentials, list, write, read, remove."));
         const { operation } = await ask("POST", "/storage/checks", {});
         await live(signal, async () => {
-          const now = await ask("GET", `/operations/${operation}`);
+          const now = await get(signal, `/operations/${operation}`);
           if (now.problem) checked.replaceChildren(problem(new Problem(0, now.problem)));
           if (now.state === "succeeded") checked.replaceChildren(checks(now.result));
           return !["succeeded", "failed"].includes(now.state);
         });
-      } catch (error) { checked.replaceChildren(problem(error)); }
+      } catch (error) { if (!signal.aborted) checked.replaceChildren(problem(error)); }
       event.target.disabled = false;
     },
   }, "Check all profiles");
-  show("Storage", el("h2", {}, "Profiles"), table("Storage profiles", {
+  show(signal, "Storage", el("h2", {}, "Profiles"), table("Storage profiles", {
     Name: (each) => each.name, Kind: (each) => each.kind, URL: (each) => each.url,
     Region: (each) => each.region, Site: (each) => each.site,
   }, profiles, "There are no profiles; `cms sparknomad storage profile add` adds one."),
@@ -365,17 +386,17 @@ async function storage(signal) {
       Source: (each) => each.source, Objects: (each) => String(each.objects), Size: (each) => bytes(each.bytes),
       "Last used": (each) => when(each.last_used), Pinned: (each) => each.pin ? "yes" : "no",
     }, entries.map((each) => each.entry ? { ...each.entry, ...each } : each), "Nothing is staged."),
-    entries.length ? evict(name) : ""]));
+    entries.length ? evict(name) : ""]), trouble);
 }
 
 async function operations(signal) {
   const place = el("div");
-  show("Operations", place);
-  await live(signal, async () => place.replaceChildren(table("Operations", {
+  show(signal, "Operations", place);
+  await live(signal, async () => renew(place, await get(signal, "/operations?limit=100"), (found) => [table("Operations", {
     Verb: (each) => each.verb, State: (each) => state(each.state), By: (each) => each.by,
     Asked: (each) => when(each.created), Ended: (each) => when(each.finished),
     Problem: (each) => each.problem ? each.problem.detail : "",
-  }, await ask("GET", "/operations?limit=100"), "Nothing was asked for.")));
+  }, found, "Nothing was asked for.")]));
 }
 
 // routes
@@ -402,7 +423,7 @@ async function route() {
   } catch (error) {
     if (signal.aborted) return;
     if (error.status === 401) { token.clear(); signIn(); return; }
-    show("It did not work", problem(error));
+    show(signal, "It did not work", problem(error));
   }
 }
 

@@ -11,6 +11,30 @@ export function el(name, attributes = {}, ...children) {
   return made;
 }
 
+const drawn = new WeakMap();
+
+// Draw a part anew if what it shows has changed; what has the focus keeps it, what is open stays so.
+export function renew(place, data, draw) {
+  const text = JSON.stringify(data);
+  if (drawn.get(place) === text) return;
+  drawn.set(place, text);
+  const mark = marked(place, document.activeElement);
+  const open = [...place.querySelectorAll("details[open]")].map((each) => each.id);
+  place.replaceChildren(...draw(data));
+  for (const each of place.querySelectorAll("details")) each.open = open.includes(each.id);
+  if (mark) place.querySelector(mark)?.focus({ preventScroll: true });
+}
+
+// By what an element is found again when its part was drawn anew.
+function marked(place, element) {
+  if (!place.contains(element)) return "";
+  for (const name of ["id", "href", "aria-label"]) {
+    const value = element.getAttribute(name);
+    if (value) return `[${name}="${CSS.escape(value)}"]`;
+  }
+  return "";
+}
+
 export function state(value, kind = "") {
   const marked = kind && value === "running" ? `running-${kind}` : value;
   return el("span", { class: "state", "data-state": marked }, value);
