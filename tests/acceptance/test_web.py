@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -271,3 +273,78 @@ def test_a_page_that_is_not_there_or_a_run_is_told(page: Page) -> None:
     page.page.goto(f"{page.root}#/runs/nope")
     page.page.get_by_role("alert").get_by_text("There is no run 'nope'").wait_for()
     page.wrong = [line for line in page.wrong if "404" not in line]
+
+
+# what is shown stays as it is used
+
+
+def test_what_is_drawn_anew_keeps_focus_and_what_is_open(page: Page, service: Service) -> None:
+    service("POST", "/runs", {"job": "greet", "values": {"whom": "focus"}})
+    tab, count = page.page, itertools.count()
+
+    def changing(route: Any) -> None:
+        told = route.fetch().json()
+        told[0]["reason"] = f"look {next(count)}"
+        route.fulfill(json=told)
+
+    page.open("jobs", "Jobs")
+    tab.route("**/v1/clusters", changing)
+    page.open("overview", "Overview")
+    tab.locator("summary").click()
+    tab.get_by_role("region", name="Runs").get_by_role("link").first.focus()
+    before = tab.evaluate("document.activeElement.getAttribute('href')")
+    later = next(count) + 2
+    tab.get_by_text(f"look {later}").wait_for()
+    assert before and tab.evaluate("document.activeElement.getAttribute('href')") == before
+    assert tab.locator("details").get_attribute("open") is not None
+    tab.unroute("**/v1/clusters")
+
+
+def test_a_page_that_was_left_draws_nothing_any_more(page: Page) -> None:
+    tab = page.page
+    late: list[Any] = []
+    tab.route("**/v1/storage/profiles", lambda route: late.append(route))
+    tab.get_by_role("link", name="Storage").click()
+    page.open("runs", "Runs")
+    tab.unroute("**/v1/storage/profiles")
+    for route in late:
+        with contextlib.suppress(Exception):  # the page may have given the request up
+            route.continue_()
+    tab.wait_for_timeout(1000)
+    assert late and tab.get_by_role("heading", level=1).inner_text() == "Runs"
+
+
+def test_a_double_click_makes_one_run(page: Page, service: Service) -> None:
+    page.open("jobs/greet", "greet")
+    form = page.page.get_by_role("region", name="Run it")
+    form.get_by_label("whom (required)").fill("double")
+    form.get_by_role("button", name="Run").dblclick()
+    page.page.get_by_label("Output").get_by_text("hello double 0").wait_for()
+    runs = service("GET", "/runs?job=greet&limit=1000").json()
+    assert [run["parameters"]["whom"] for run in runs].count("double") == 1
+
+
+def test_a_cancel_that_fails_is_told_and_can_be_tried_again(page: Page) -> None:
+    page.open("jobs/greet", "greet")
+    form = page.page.get_by_role("region", name="Run it")
+    form.get_by_label("whom (required)").fill("long")
+    form.get_by_label("times").fill("600")
+    form.get_by_role("button", name="Run").click()
+    cancel = page.page.get_by_role("button", name="Cancel the run")
+    cancel.wait_for()
+
+    def refuse(route: Any) -> None:
+        if route.request.method != "DELETE":
+            route.continue_()
+            return
+        route.fulfill(status=503, json={"detail": "The cluster does not answer."})
+
+    page.page.route("**/v1/runs/*", refuse)
+    cancel.click()
+    page.page.get_by_role("alert").get_by_text("does not answer").wait_for()
+    page.page.wait_for_timeout(3500)  # two looks at the run
+    assert page.page.get_by_role("alert").count() == 1
+    page.page.unroute("**/v1/runs/*")
+    page.wrong.clear()  # the browser tells of a 503
+    cancel.click()
+    page.page.locator("dd .state", has_text="cancelled").wait_for()

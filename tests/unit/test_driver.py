@@ -720,3 +720,17 @@ def test_a_full_container_counts_from_the_start_of_the_attempt(
     monkeypatch.setattr(module.run_attempt, "memory_kills", lambda: 4)
     assert driver.execute() == module.EXIT_INFRASTRUCTURE
     assert "was killed (signal 9)" in outcome(tmp_path)["reason"]
+
+
+def test_a_program_whose_master_has_moved_is_begun_anew(make: Make, tmp_path: Path) -> None:
+    """A Spark application does not outlive its master's address, and would wait for ever."""
+    driver = make("[ $(wc -l < ../../starts) -gt 1 ] || sleep 60", retries=(1, 0))
+    answers = iter([False, True])
+    driver.servers.have_moved = lambda: starts(tmp_path) == 1 and next(answers, False)  # type: ignore[method-assign]
+    renewed = []
+    driver.servers.renew = lambda: renewed.append(starts(tmp_path)) or len(renewed) > 1  # type: ignore[method-assign, func-returns-value]
+    assert driver.execute() == 0
+    kinds = [attempt["kind"] for attempt in outcome(tmp_path)["attempts"]]
+    assert kinds == ["infrastructure", "succeeded"] and renewed == [0, 1]
+    assert "servers have moved" in outcome(tmp_path)["attempts"][0]["reason"]
+    assert "Spark's master is at spark://h:1 now" in (tmp_path / "run/stderr").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,3 +149,44 @@ def test_an_upload_that_failed_half_goes_on(lab: Lab) -> None:
 
 def test_what_was_never_written_is_no_upload(lab: Lab) -> None:
     assert lab.outputs.upload(wanted())["objects"] == 0
+
+
+def test_the_mark_of_the_old_output_goes_before_the_new_comes(lab: Lab) -> None:
+    lab.agent.there = {"_SUCCESS": b"", "part_old": b"old", "deep/_SUCCESS": b""}
+    lab.write(_SUCCESS="", part_new="new")
+    lab.agent.fails = {"part_new"}
+    with pytest.raises(TransferError):
+        lab.outputs.upload(wanted("overwrite"))
+    assert "_SUCCESS" not in lab.agent.there and "deep/_SUCCESS" not in lab.agent.there
+    lab.agent.fails = set()
+    lab.outputs.upload(wanted("overwrite"))
+    assert lab.agent.there == {"_SUCCESS": b"", "part_new": b"new"}
+
+
+def test_our_own_mark_stays_when_the_rest_is_done_again(lab: Lab) -> None:
+    lab.write(_SUCCESS="", part="new")
+    lab.agent.there = {"_SUCCESS": b"", "part": b"new"}
+    lab.outputs.done.write_text(json.dumps([f"{TARGET}/_SUCCESS", f"{TARGET}/part"]))
+    lab.outputs.upload(wanted("overwrite"))
+    assert lab.agent.there == {"_SUCCESS": b"", "part": b"new"}
+
+
+@pytest.mark.parametrize("written", ["file:///place/answer", "file:/place/answer"])
+def test_what_has_the_name_of_an_old_object_is_not_taken_for_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Hadoop lists ``file:/place`` where ``file:///place`` was asked for."""
+    look, removed = lab.agent.look, []
+
+    def listing(source: str, *, limit: int | None = None) -> Listing:
+        if "place" not in source:
+            return look(source, limit=limit)
+        names = ("part", "gone")
+        objects = tuple(Object(f"file:/place/answer/{n}", n, 3, "v") for n in names)
+        return Listing(True, False, "file:/place/answer", objects)
+
+    monkeypatch.setattr(lab.agent, "look", listing)
+    monkeypatch.setattr(lab.agent, "remove", removed.extend)
+    lab.write(part="new", _SUCCESS="")
+    lab.outputs.upload({**wanted("overwrite"), "target": f"{written}/"})
+    assert removed == ["file:/place/answer/gone"]

@@ -312,3 +312,45 @@ def test_an_entry_that_has_lost_a_file_is_not_whole(catalog: Catalog) -> None:
     assert catalog.is_whole("k")
     Path(catalog.data("k"), "file").unlink()
     assert not catalog.is_whole("k")
+
+
+class Emptying(LocalFiles):
+    """As HDFS, which empties a file before it writes it anew, and may be full then."""
+
+    full = False
+
+    def write(self, path: str, content: bytes) -> None:
+        if self.full:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(b"")
+            raise OSError("no space left")
+        super().write(path, content)
+
+
+def test_an_entry_outlives_a_change_that_fails(tmp_path: Path) -> None:
+    files = Emptying(tmp_path)
+    catalog = Catalog(files, str(tmp_path / "staged"))
+    put(catalog, "k")
+    files.full = True
+    with pytest.raises(OSError, match="no space"):
+        catalog.change("k", pin=True)
+    files.full = False
+    assert catalog.find("k") and [each.entry.key for each in catalog.all()] == ["k"]
+    changed = catalog.change("k", pin=True)
+    assert changed and catalog.find("k") == changed and changed.pin
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_what_does_not_say_what_it_is_is_in_nobodys_way(
+    catalog: Catalog, content: bytes | None
+) -> None:
+    corpse = Path(catalog.root) / "entries" / "k"
+    (corpse / "data").mkdir(parents=True)
+    if content is not None:
+        (corpse / "entry.json").write_bytes(content)
+    put(catalog, "k")
+    assert catalog.find("k")
+    with contextlib.suppress(FileNotFoundError):
+        (corpse / "entry.json").unlink()
+    catalog.sweep()
+    assert not corpse.exists()

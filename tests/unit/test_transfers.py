@@ -114,7 +114,7 @@ def thing(size: int, name: str = "d/x") -> Object:
 
 @given(st.integers(0, 4 * 1024 * MEGABYTE), st.integers(1, 64), st.integers(1, 4))
 def test_ranges_cover_every_byte_once(size: int, cores: int, times: int) -> None:
-    shards = shards_of(thing(size), "hdfs://h/d/x", cores, size * times)
+    shards = shards_of(thing(size), "hdfs://h/d/x", "hdfs://h/r", cores, size * times)
     assert sum(shard.length for shard in shards) == size
     end = 0
     for shard in shards:
@@ -124,7 +124,7 @@ def test_ranges_cover_every_byte_once(size: int, cores: int, times: int) -> None
     if len(shards) > 1:
         assert all(shard.length <= 128 * MEGABYTE for shard in shards)
         assert sorted(s.target for s in shards) == [s.target for s in shards]
-        assert all(shard.target.startswith("hdfs://h/d/.") for shard in shards)
+        assert all(shard.target.startswith("hdfs://h/r/") for shard in shards)
     else:
         assert shards[0].target == "hdfs://h/d/x"
 

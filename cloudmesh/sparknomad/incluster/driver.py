@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         run_private,
         run_staging,
     )
+    from cloudmesh.sparknomad.incluster.addresses import Servers
     from cloudmesh.sparknomad.incluster.run_attempt import Attempt, explain
     from cloudmesh.sparknomad.incluster.run_inputs import InputError
     from cloudmesh.sparknomad.incluster.run_outcome import (
@@ -66,6 +67,7 @@ else:
     import run_children
     import run_private
     import run_staging
+    from addresses import Servers
     from run_attempt import Attempt, explain
     from run_inputs import InputError
     from run_outcome import (
@@ -107,6 +109,7 @@ class Driver:
             **_load(directory / "cluster.json"),
             "storage_conf": self.run.get("storage", {}).get("conf", {}),
         }
+        self.servers = Servers(self.cluster)
         self.outcome = Outcome(directory, self.run, self.definition["retries"])
         self.arguments: list[str] = []
         self.launched = False
@@ -205,6 +208,7 @@ class Driver:
         self.program = None
         self._clear()
         try:
+            self._renew_servers()
             program = self._stage()
             if self.definition["program"] is None:
                 return Attempt("succeeded", exit_code=0)
@@ -227,6 +231,14 @@ class Driver:
             return Attempt(kind, f"the program was not run: {explain(error)}")
         finally:
             self.children.stop(_KILL_GRACE_SECONDS)
+
+    def _renew_servers(self) -> bool:
+        """Use the cluster's servers where they are now; whether that is elsewhere."""
+        if not self.servers.renew():
+            return False
+        self.output.say(f"Spark's master is at {self.cluster['master']} now")
+        self.transfers.renew()
+        return True
 
     def _late(self) -> str:
         return f"ended after its timeout of {self.run['timeout']:g} s"
@@ -322,6 +334,8 @@ class Driver:
             now = time.monotonic()
             if not room.missing:
                 missing_since = now
+            if room.missing and self._meanwhile(self._renew_servers):
+                raise InfrastructureError("the cluster's servers have moved")
             if now - missing_since > _MASTER_SECONDS:
                 raise InfrastructureError(f"{room.missing} for {_MASTER_SECONDS} s")
             if room.busy and now - begun > patience:
@@ -354,7 +368,7 @@ class Driver:
             self.directory,
             self.directory / f"attempt-{len(self.outcome.attempts)}",
             self.children,
-            self._pause,
+            self._watch,
         )
 
     def _run_program(self, path: Path) -> Attempt:
@@ -386,6 +400,12 @@ class Driver:
             raise CancelledError
         if self.deadline is not None and time.time() > self.deadline:
             raise DeadlineError
+
+    def _watch(self, seconds: float) -> None:
+        """Pause while the program runs."""
+        self._pause(seconds)
+        if self.servers.have_moved():
+            raise InfrastructureError("the cluster's servers have moved: their executors are lost")
 
     def _meanwhile(self, work: Callable[[], _Result]) -> _Result:
         """Do what blocks, and see meanwhile whether the run shall end."""

@@ -80,6 +80,10 @@ class LocalFiles:
             return False
         return True
 
+    def replace(self, source: str, target: str) -> None:
+        """Give a file another name, in the place of what has it."""
+        os.replace(source, target)
+
     def touch(self, path: str) -> None:
         """Set the time of a file's modification to now; fine if it is not there."""
         with contextlib.suppress(FileNotFoundError):

@@ -37,6 +37,7 @@ class Files(Protocol):
     def write(self, path: str, content: bytes) -> None: ...  # noqa: D102
     def create(self, path: str, content: bytes) -> bool: ...  # noqa: D102
     def rename(self, source: str, target: str) -> bool: ...  # noqa: D102
+    def replace(self, source: str, target: str) -> None: ...  # noqa: D102
     def touch(self, path: str) -> None: ...  # noqa: D102
     def make_directory(self, path: str) -> None: ...  # noqa: D102
     def delete(self, path: str) -> None: ...  # noqa: D102

@@ -10,26 +10,47 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from pathlib import Path
 
-__all__ = ["NOTE", "note_process", "start_time"]
+__all__ = ["NOTE", "is_process", "note_process", "start_time"]
 
 NOTE = "process.json"
+_EPOCH = 1e9
+_TICK_SECONDS, _CLOCK_SECONDS = 0.05, 2.0
 
 
 def start_time(pid: int) -> float:
-    """When a process was started, in seconds since the epoch; 0 if it is none, or has ended."""
+    """When a process was started; 0 if it is none, or has ended.
+
+    Returns:
+        Seconds since the machine's boot: they stay the same when its clock is set.
+    """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8")
-        lines = Path("/proc/stat").read_text("utf-8").splitlines()
-        boot = next(line for line in lines if line.startswith("btime "))
-    except (OSError, StopIteration):
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
         return 0.0
     fields = text.rpartition(")")[2].split()  # proc(5): the third field is the first of these
-    if fields[0] in ("Z", "X"):
+    if not fields or fields[0] in ("Z", "X"):
         return 0.0
-    return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def is_process(pid: int, started: float) -> bool:
+    """Whether a process runs, and is the one that was noted.
+
+    Args:
+        pid: its number, which may be another's by now.
+        started: what `start_time` said of it; a note of former versions tells seconds since the
+            epoch.
+    """
+    now = start_time(pid)
+    if not now:
+        return False
+    if started < _EPOCH:
+        return abs(now - started) < _TICK_SECONDS
+    lines = Path("/proc/stat").read_text("utf-8").splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return abs(boot + now - started) < _CLOCK_SECONDS
 
 
 def note_process(directory: Path, pid: int, *, replace: bool) -> None:
@@ -41,7 +62,7 @@ def note_process(directory: Path, pid: int, *, replace: bool) -> None:
         replace: whether one that is there gives way.
     """
     made = directory / f".{NOTE}.{os.getpid()}"
-    text = json.dumps({"pid": pid, "created": start_time(pid) or time.time()})
+    text = json.dumps({"pid": pid, "created": start_time(pid)})
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)

@@ -110,8 +110,9 @@ def _there(
     agent: Callable[[], transfers.Agent], target: str, places: Mapping[str, str]
 ) -> dict[str, transfers.Object]:
     found = agent().look(target)
-    wanted: set[str] = set(places.values())
-    return {each.source: each for each in found.objects if each.source in wanted}
+    wanted = {transfers.normal(place): place for place in places.values()}
+    named = ((wanted.get(transfers.normal(each.source)), each) for each in found.objects)
+    return {place: each for place, each in named if place is not None}
 
 
 def _same(source: transfers.Object, there: transfers.Object | None) -> bool:

@@ -223,10 +223,12 @@ class Inputs:
         key: str,
         files: Sequence[tuple[str, int, str]],
     ) -> Brought | None:
+        self.catalog.sweep()
+        brought = self.catalog.files.used(self.catalog.partial(key))
+        need = max(0, listing.size - brought)
+        full = self.catalog.make_room(need, self.settings.quota, self.settings.copies)
         known = self.catalog.known(wanted["origin"])
         missing = [each for each in listing.objects if _identity(each) not in known]
-        self.catalog.sweep()
-        full = self.catalog.make_room(listing.size, self.settings.quota, self.settings.copies)
         if full:
             if wanted["mode"] == "auto":
                 return self._direct(wanted, full, listing)
@@ -238,7 +240,14 @@ class Inputs:
             + (f", {len(missing):,} of them new" if len(missing) < len(files) else "")
         )
         try:
-            moved = self._move(wanted, listing, key, known)
+            try:
+                moved = self._move(wanted, listing, key, known)
+            except transfers.TransferError as error:
+                if error.failure != "missing" or len(missing) == len(files):
+                    raise
+                # What was to be copied in the cluster has been removed meanwhile.
+                missing = list(listing.objects)
+                moved = self._move(wanted, listing, key, {})
         except transfers.TransferError as error:
             if error.failure == "changed":
                 self.catalog.abandon(key)
@@ -288,6 +297,7 @@ class Inputs:
         known: Mapping[tuple[str, int, str], str],
     ) -> list[dict[str, Any]]:
         place = f"{self.catalog.partial(key)}/data"
+        ranges = f"{self.settings.prefix}{self.catalog.partial(key)}/ranges"
         cores, total = self.settings.cores, listing.size
         whole: dict[str, list[transfers.Shard]] = {}
         for each in listing.objects:
@@ -296,7 +306,8 @@ class Inputs:
                 # Its version belongs to the source: a copy of it in the cluster has another.
                 each = replace(each, source=f"{self.settings.prefix}{here}", version="")
             target = f"{place}/{each.name}"
-            shards = transfers.shards_of(each, f"{self.settings.prefix}{target}", cores, total)
+            goal = f"{self.settings.prefix}{target}"
+            shards = transfers.shards_of(each, goal, ranges, cores, total)
             if len(shards) == 1 or self.catalog.files.size(target) != each.size:
                 whole[target] = shards
         every = [shard for group in whole.values() for shard in group]
@@ -309,15 +320,24 @@ class Inputs:
         transfers.check_moved(moved)
         for target, group in whole.items():
             if len(group) > 1:
-                self._join(target, [s.target.removeprefix(self.settings.prefix) for s in group])
+                parts = [s.target.removeprefix(self.settings.prefix) for s in group]
+                self._join(target, parts, group[0].size)
+        if any(len(group) > 1 for group in whole.values()):
+            self.catalog.files.delete(f"{self.catalog.partial(key)}/ranges")
         return moved
 
-    def _join(self, target: str, parts: Sequence[str]) -> None:
+    def _join(self, target: str, parts: Sequence[str], size: int) -> None:
         """Make one file of its ranges; a join that was interrupted goes on."""
         files = self.catalog.files
         first = parts[0]
         left = [part for part in parts[1:] if files.size(part) is not None]
         files.concat(first, left)
+        joined = files.size(first)
+        if joined != size:
+            files.delete(first)
+            raise transfers.TransferError(
+                "unreachable", f"{target} was put together with {joined} of {size} bytes"
+            )
         if not files.rename(first, target):
             raise transfers.TransferError("unreachable", f"{target} could not be put together")
 
@@ -345,7 +365,8 @@ def _identity(each: transfers.Object) -> tuple[str, int, str]:
 
 def _rest(source: str, listing: transfers.Listing) -> str:
     """What of a source's path comes below the root of its names."""
-    root = listing.root.rstrip("/")
+    root = transfers.normal(listing.root).rstrip("/")
+    source = transfers.normal(source)
     return source[len(root) :] if source.startswith(root) else ""
 
 

@@ -113,8 +113,11 @@ class Outputs:
             f"writing {wanted['shown']}: {len(left):,} objects, "
             f"{sum(shards[each].length for each in left) / 1e6:,.1f} MB"
         )
+        # A reader waits for the mark: it must not see that of the old output while the new comes.
+        marks = [each for each in before if each.rpartition("/")[2] == _LAST]
+        self._remove_old(marks, done)
         moved = self._move(wanted, [shards[each] for each in left], done)
-        self._remove_old(before, {shard.target for shard in shards.values()})
+        self._remove_old(before, {shard.target for shard in shards.values()} | set(marks))
         moved += self._move(wanted, [shards[each] for each in last], done)
         self.files.delete(f"{self.place}/{name}")
         return {
@@ -133,7 +136,8 @@ class Outputs:
         return [each.source for each in found.objects]
 
     def _remove_old(self, before: Sequence[str], now: set[str]) -> None:
-        old = [source for source in before if source not in now]
+        kept = {transfers.normal(each) for each in now}
+        old = [source for source in before if transfers.normal(source) not in kept]
         if old:
             self.agent().remove(old)
 

@@ -118,15 +118,28 @@ class RunTransfers:
         self.wait_for_room = wait_for_room
         self.inputs: list[dict[str, Any]] = run.get("inputs", [])
         self.outputs: list[dict[str, Any]] = run.get("outputs", [])
-        self.copies = [self._placed(each) for each in run.get("copies", [])]
-        checks = run.get("checks")
-        self.checks = None if checks is None else [self._placed(each) for each in checks]
         self.report: dict[str, Any] = {}
         self._child: run_children.Child | None = None
         self._agent: transfers.Agent | None = None
         self._catalog: staged.Catalog | None = None
         self._started = 0
         self._has_room = False
+
+    @property
+    def copies(self) -> list[dict[str, Any]]:
+        """What is to be copied."""
+        return [self._placed(each) for each in self.run.get("copies", [])]
+
+    @property
+    def checks(self) -> list[dict[str, Any]] | None:
+        """What is to be tried; ``None`` if this run tries nothing."""
+        checks = self.run.get("checks")
+        return None if checks is None else [self._placed(each) for each in checks]
+
+    def renew(self) -> None:
+        """Ask the cluster's storage where it is now."""
+        self.end_agent()
+        self._catalog = None
 
     @property
     def wanted(self) -> bool:

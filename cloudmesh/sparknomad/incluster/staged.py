@@ -181,7 +181,7 @@ class Catalog:
         self.held.hold(mark, 10)
         if self.find(key) is None:  # it was removed meanwhile
             self.held.drop(mark)
-            self.files.delete(self._path("entries", key))
+            self._bury(key)
             return None
         self.files.touch(self._path("entries", key, "entry.json"))
         return entry
@@ -225,8 +225,10 @@ class Catalog:
         self.files.make_directory(f"{place}/data")
         self.files.make_directory(f"{place}/used")
         self.files.make_directory(self._path("entries"))
-        if not self.files.rename(place, self._path("entries", entry.key)):
-            if self.find(entry.key) is None:
+        target = self._path("entries", entry.key)
+        if not self.files.rename(place, target):
+            self._bury(entry.key)
+            if self.find(entry.key) is None and not self.files.rename(place, target):
                 raise OSError(f"{place} could not be given its name")
             self.files.delete(place)
 
@@ -236,9 +238,10 @@ class Catalog:
         if entry is None:
             return None
         changed = Entry(**{**asdict(entry), **changes})
-        self.files.write(
-            self._path("entries", key, "entry.json"), json.dumps(asdict(changed)).encode()
-        )
+        place = self._path("entries", key, "entry.json")
+        beside = f"{place}.{uuid.uuid4().hex}.part"
+        self.files.write(beside, json.dumps(asdict(changed)).encode())
+        self.files.replace(beside, place)  # HDFS empties a file before it writes it anew
         return changed
 
     def abandon(self, key: str) -> None:
@@ -268,6 +271,12 @@ class Catalog:
         self.files.delete(aside)
         return True
 
+    def _bury(self, key: str) -> None:
+        """Remove what is left of an entry that does not say what it is."""
+        place = self._path("entries", key)
+        if self.files.times(place) and not self.files.size(f"{place}/entry.json"):
+            self.evict(key, force=True)
+
     def sweep(self, patience: float = STALE_USE_SECONDS * 6) -> list[Entry]:
         """Remove what has outlived its time, and what was half removed or half brought.
 
@@ -285,6 +294,8 @@ class Catalog:
             beat = max(changed, locked.get(key, 0.0))
             if beat < now - max(patience, 2 * STALE_LOCK_SECONDS * (key in locked)):
                 self.files.delete(self.partial(key))
+        for key in self.files.times(self._path("entries")):
+            self._bury(key)
         expired = [each.entry for each in self.all() if each.expired]
         return [entry for entry in expired if self.evict(entry.key)]
 

@@ -17,15 +17,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 import driver  # noqa: E402
 import run_private  # noqa: E402
 import sparkconf  # noqa: E402
+from addresses import find_servers, server_places  # noqa: E402
 
 __all__ = ["main", "prepare"]
-
-_SERVICES = {
-    "master": "spark-master",
-    "master_ui": "spark-master-ui",
-    "hdfs": "hdfs",
-    "hdfs_http": "hdfs-http",
-}
 
 
 def _ports(first: int) -> dict[str, str]:
@@ -38,20 +32,6 @@ def _ports(first: int) -> dict[str, str]:
         "spark.blockManager.port": str(first + 400),
         "spark.port.maxRetries": "300",
     }
-
-
-def _services(local: Path) -> dict[str, str]:
-    """Where the cluster's servers are.
-
-    Nomad's templates know those of the task's own namespace only; a task of another one asks.
-    """
-    found: dict[str, str] = json.loads((local / "services.json").read_text("utf-8"))
-    if found["master"] or os.environ["NOMAD_NAMESPACE"] == "default":
-        return found
-    private = Path(os.environ["NOMAD_SECRETS_DIR"])
-    for key, name in _SERVICES.items():
-        found[key] = run_private.server_address(os.environ["SPARKNOMAD_NOMAD"], private, name)
-    return found
 
 
 def prepare() -> Path:
@@ -68,7 +48,7 @@ def prepare() -> Path:
     run = json.loads((directory / "run.json").read_text("utf-8"))
     if "definition" in run:
         (directory / "definition.json").write_text(json.dumps(run["definition"]), "utf-8")
-    services = _services(local)
+    places = server_places(find_servers())
     place = Path(__file__).resolve().parent
     archive = place / "spark.jsa"
     python = shutil.which("python3") or sys.executable
@@ -78,14 +58,12 @@ def prepare() -> Path:
         "private": str(secrets),
         "nomad": os.environ["SPARKNOMAD_NOMAD"],
         "credentials_variable": os.environ.get("NOMAD_META_credentials", ""),
-        "master": f"spark://{services['master']}",
-        "master_ui": f"http://{services['master_ui']}",
-        "hdfs": services["hdfs_http"],
-        "storage": f"hdfs://{services['hdfs']}/sparknomad",
+        **places,
+        "moves": True,
         "staging": {
             "root": "/sparknomad/staged",
             "outgoing": "/sparknomad/outgoing",
-            "prefix": f"hdfs://{services['hdfs']}",
+            "prefix": places["storage"].rpartition("/")[0],
             "quota": run.get("quota"),
         },
         "agent": str(place / "transfer.jar"),

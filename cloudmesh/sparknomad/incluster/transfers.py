@@ -6,7 +6,9 @@ connectors and the run's credentials; see ``java/sparknomad/``. Everything is de
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,8 +24,9 @@ __all__ = [
     "TransferError",
     "batches",
     "check_moved",
-    "shards_of",
+    "normal",
     "pays",
+    "shards_of",
 ]
 
 MEGABYTE = 1024 * 1024
@@ -290,12 +293,19 @@ class Agent:
         return whole.splitlines()
 
 
-def shards_of(source: Object, target: str, cores: int, total: int) -> list[Shard]:
+def normal(url: str) -> str:
+    """A URL as Hadoop writes it back: ``file:/x``, where we may write ``file:///x``."""
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*):///+", r"\1:/", url)
+
+
+def shards_of(source: Object, target: str, ranges: str, cores: int, total: int) -> list[Shard]:
     """Cut an object into the ranges that are moved apart.
 
     Args:
         source: the object.
-        target: the file that it becomes; with more than one range, each has a file beside it.
+        target: the file that it becomes.
+        ranges: the directory in which each range is a file, if there is more than one. HDFS puts
+            together only what lies in one directory, and takes a comma for the end of a name.
         cores: that the cluster has.
         total: the bytes of all objects.
     """
@@ -303,20 +313,12 @@ def shards_of(source: Object, target: str, cores: int, total: int) -> list[Shard
     length = max(_SMALLEST_RANGE, min(_LARGEST_RANGE, wanted))
     if source.size < 2 * length:
         return [_shard(source, target, 0, source.size)]
-    directory, _, name = target.rpartition("/")
-    prefix = f"{directory}/.{abs(hash_name(name)):08x}"
+    name = hashlib.sha256(target.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     starts = range(0, source.size, length)
     return [
-        _shard(source, f"{prefix}.{start:015d}", start, min(length, source.size - start))
+        _shard(source, f"{ranges}/{name}.{start:015d}", start, min(length, source.size - start))
         for start in starts
     ]
-
-
-def hash_name(name: str) -> int:
-    """A short number for a name, the same in every process."""
-    import zlib
-
-    return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
 def _shard(source: Object, target: str, start: int, length: int) -> Shard:

@@ -142,6 +142,16 @@ class WebHdfs:
                 self.make_directory(target.rpartition("/")[0])
         return False
 
+    def replace(self, source: str, target: str) -> None:
+        """Give a file another name, in the place of what has it."""
+        url = self._url(source, "RENAME", destination=target, renameoptions="OVERWRITE")
+        try:
+            self._retry("PUT", url).close()
+        except FileNotFoundError:
+            # An answer that was lost: it has its name already.
+            if self.size(source) is not None or self.size(target) is None:
+                raise
+
     def touch(self, path: str) -> None:
         """Set the time of a file's modification to now; fine if it is not there."""
         now = str(int(time.time() * 1000))
