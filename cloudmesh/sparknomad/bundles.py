@@ -92,6 +92,9 @@ class Bundle:
         spec: of the cluster, as plain data.
         files: of the cluster's directory, by name.
         runs: the history, as plain data.
+        pipelines: the history of pipelines' runs, as plain data.
+        groups: the machines of clouds that it uses, as plain data.
+        schedules: of pipelines, as plain data.
     """
 
     name: str
@@ -100,6 +103,9 @@ class Bundle:
     spec: Mapping[str, Any]
     files: Mapping[str, str]
     runs: tuple[Mapping[str, Any], ...] = field(default=())
+    pipelines: tuple[Mapping[str, Any], ...] = field(default=())
+    groups: tuple[Mapping[str, Any], ...] = field(default=())
+    schedules: tuple[Mapping[str, Any], ...] = field(default=())
 
 
 def write_bundle(bundle: Bundle, path: Path, passphrase: str) -> None:
@@ -182,7 +188,8 @@ def read_bundle(path: Path, passphrase: str) -> Bundle:
             hint="Fetch it again, and compare its SHA-256 with the first one's.",
         ) from None
     document = json.loads(zlib.decompress(plain))
-    return Bundle(**{**document, "runs": tuple(document["runs"])})
+    lists = {name: tuple(told) for name, told in document.items() if isinstance(told, list)}
+    return Bundle(**{**document, **lists})
 
 
 def _content(path: Path) -> bytes:

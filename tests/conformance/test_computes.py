@@ -79,7 +79,9 @@ class TestOpenStack(ComputeSuite):
 
     def test_the_tags_are_in_the_call_that_creates(self, compute: Compute, cloud: Nova) -> None:
         (made,) = compute.create("workers", 1, timeout=SECONDS)
-        tags = compute.groups.tags("workers", made.member)
+        group = compute.groups.find("workers")
+        assert group
+        tags = compute.groups.tags(group, made.member)
         (asked,) = cloud.asked
         assert (asked["name"], asked["metadata"]) == (tags.name, tags.as_mapping())
         assert asked["imageRef"] == "i-1" and asked["flavorRef"] == "1"

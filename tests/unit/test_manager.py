@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ import pytest
 from cloudmesh.sparknomad.errors import ConflictError, NotFoundError
 from cloudmesh.sparknomad.incluster.pipeline import StepState
 from cloudmesh.sparknomad.manager import Sparknomad
-from cloudmesh.sparknomad.model import ClusterState, RunState
+from cloudmesh.sparknomad.model import ClusterState, RunRecord, RunState, RunStatus
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec, StepSpec
+from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.state_bundles import PIPELINE_RUNS, SCHEDULES, rows_of, take_over
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore
+from cloudmesh.sparknomad.state_schedules import ScheduleRecord, ScheduleStore
 
 
 @pytest.fixture
@@ -57,3 +62,80 @@ def test_no_step_of_a_pipeline_goes_on_after_its_cluster_was_destroyed(
     assert ended.state is RunState.CANCELLED
     assert [step.state for step in ended.steps] == ["succeeded", "cancelled", "skipped"]
     assert [step.finished for step in ended.steps] == [2.0, ended.finished, ended.finished]
+
+
+# what is refused changes nothing
+
+
+def test_a_refused_deploy_leaves_what_was_asked_for_before(
+    manager: Sparknomad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ClusterSpec(cluster="mine", workers=2)
+    manager.store.put_cluster(before, ClusterState.RUNNING)
+    provider = manager._provider("nomad")
+
+    def refuse(spec: ClusterSpec, runtime: object, *, timeout: float) -> None:
+        del spec, runtime, timeout
+        raise ConflictError("driver: cluster 'mine' runs on exec, not docker.")
+
+    monkeypatch.setattr(provider, "deploy", refuse)
+    monkeypatch.setattr(manager, "_runtime", lambda *given: None)
+    with pytest.raises(ConflictError, match="runs on exec"):
+        manager.cluster_deploy(ClusterSpec(cluster="mine", workers=9))
+    found = manager.store.find_cluster("mine")
+    assert found and (found.spec, found.state) == (before, ClusterState.RUNNING)
+
+
+def test_the_last_host_of_a_site_is_not_removed(manager: Sparknomad) -> None:
+    document = {"cluster": "mine", "sites": {"a": {"hosts": ["h1", "h2"]}, "b": {"hosts": ["h3"]}}}
+    manager.store.put_cluster(build_spec(ClusterSpec, document), ClusterState.RUNNING)
+    manager._operations_of = lambda record: None  # type: ignore[assignment, method-assign, return-value]
+    with pytest.raises(ConflictError, match="h3: these are all hosts of site 'b'"):
+        manager.cluster_remove_hosts("mine", ["h3"])
+
+
+# pages
+
+
+def test_runs_are_listed_page_by_page(manager: Sparknomad) -> None:
+    for number in range(7):  # some were sent at once
+        record = RunRecord(f"r-{number}", "j", "gone", RunState.SUCCEEDED, number // 3, {})
+        manager.store.add_run(record)
+        manager.store.update_run(record, RunStatus(record.run, RunState.SUCCEEDED))
+    whole = [each.run for each in manager.job_runs()]
+    assert sorted(whole) == [f"r-{number}" for number in range(7)]
+    seen: list[str] = []
+    while page := manager.job_runs(limit=2, after=seen[-1] if seen else None):
+        seen += [each.run for each in page]
+    assert seen == whole
+    with pytest.raises(NotFoundError, match="no run 'x' after which"):
+        manager.job_runs(after="x")
+
+
+def test_a_job_without_storage_is_checked_without_any(
+    manager: Sparknomad, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(manager, "cluster_check", lambda subjects, **_: asked.append(subjects))
+    (tmp_path / "p.py").write_text("")
+    manager.job_check(str(tmp_path / "p.py"), {})
+    assert asked == [[]]
+
+
+def test_a_bundle_takes_schedules_and_pipelines_along(manager: Sparknomad, tmp_path: Path) -> None:
+    spec = PipelineSpec("p", {"a": StepSpec("job.yaml")})
+    record = PipelineRecord("p-1", "p", "mine", RunState.SUCCEEDED, 1.0, {"x": 1})
+    PipelineStore(manager.store).add(record, spec, ())
+    schedule = ScheduleRecord("p-2", "p", "mine", "0 3 * * *", "UTC", "skip", 1.0, {})
+    ScheduleStore(manager.store).add(schedule, spec, ())
+    (tmp_path / "other").mkdir()
+    other = Sparknomad(Paths(tmp_path / "other", tmp_path / "cache"))
+    for table in (PIPELINE_RUNS, SCHEDULES):
+        rows = rows_of(manager.store, table, "mine")
+        for _ in range(2):
+            take_over(other.store, table, json.loads(json.dumps(rows)), "theirs")
+    (run,) = PipelineStore(other.store).runs()
+    assert run == dataclasses.replace(record, cluster="theirs")
+    found, planned, _ = ScheduleStore(other.store).find("p-2")
+    assert (found.cluster, found.crontab, planned) == ("theirs", "0 3 * * *", spec)
+    assert rows_of(manager.store, SCHEDULES, "another") == ()

@@ -24,6 +24,7 @@ from cloudmesh.sparknomad.compute.planning import (
     cheapest,
     completed,
     refuse_ended,
+    refuse_other_account,
     told,
     wanted,
     without,
@@ -127,14 +128,34 @@ class Compute(ABC):
         Args:
             everyone: also those with our tag that were created from elsewhere.
         """
-        owner = self.groups.owner if self.creates and not everyone else ""
+        owners = self.groups.owners if self.creates and not everyone else None
         found = [each for each in self._list() if not each.state.is_terminal]
-        found = [each for each in found if not owner or each.owner == owner]
+        found = [each for each in found if owners is None or each.owner in owners]
         return sorted(found, key=lambda machine: (machine.group, machine.name))
 
-    def _of(self, group: str) -> dict[str, Machine]:
-        """The machines of a group by our own ids."""
-        return {machine.member: machine for machine in self.list() if machine.group == group}
+    def members(self, group: Group, *, force: bool = False) -> dict[str, Machine]:
+        """The machines of a group by our own ids, as the cloud lists them.
+
+        Args:
+            group: the group.
+            force: also where the account may be another one.
+
+        Raises:
+            ConflictError: if none is listed, and the credentials are not those that made them: in
+                another account, that proves nothing.
+        """
+        owner = self.groups.owner_of(group)
+        found = {m.member: m for m in self.list() if (m.group, m.owner) == (group.name, owner)}
+        made = [member.id for member in group.members if member.machine]
+        if made and not force and not any(member in found for member in made):
+            refuse_other_account(group, self._identity)
+        return found
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        """What tells the account, as far as credentials do; no secrets."""
+        names = [field.name for field in self.fields(self.spec) if not field.secret]
+        return {name: self.credentials[name] for name in names if self.credentials.get(name)}
 
     def offers(self, *, cores: int = 1, memory: int = 0) -> Sequence[Offer]:
         """The sizes that are large enough, the cheapest first; those without a price last.
@@ -156,7 +177,7 @@ class Compute(ABC):
     def plan(self, group: str, count: int | None, *, size: str = "", image: str = "") -> Plan:
         """What `create` would do; asks the cloud what is there, and touches nothing."""
         record = self._wanted(group, count, size, image)
-        record = completed(self.spec, record, self._of(group))
+        record = completed(self.spec, record, self.members(record))
         request = self._request(record, record.members[0])
         missing = [member for member in record.members if not member.machine]
         steps = [PlanStep(f"write group {group!r} into {self.groups.directory}")]
@@ -200,7 +221,8 @@ class Compute(ABC):
         with self.groups.held(group):
             record = self._wanted(group, count, size, image)
             self._settle(record)
-            record = completed(self.spec, record, self._of(group))
+            record = completed(self.spec, record, self.members(record))
+            record = record.changed(identity=self._identity)
             self._request(record, record.members[0])  # what is wrong here is told before it counts
             record = self.groups.write(record.changed(state=GroupState.CREATING))
             record = self._create_missing(record, deadline)
@@ -228,12 +250,12 @@ class Compute(ABC):
             until = max((each.asked for each in waiting), default=0.0) + self.spec.settle
             if not waiting or time.time() >= until:
                 return
-            if all(each.id in self._of(record.name) for each in waiting):
+            if all(each.id in self.members(record) for each in waiting):
                 return
             time.sleep(self.poll_seconds)
 
     def _request(self, record: Group, member: Member) -> MachineRequest:
-        tags = self.groups.tags(record.name, member.id)
+        tags = self.groups.tags(record, member.id)
         return make_request(self.spec, tags, record.size, record.image)
 
     def _create_missing(self, record: Group, deadline: Deadline) -> Group:
@@ -294,7 +316,7 @@ class Compute(ABC):
         names = f"{len(record.members)} machines of group {record.name!r}"
 
         def ready_ones() -> list[Machine] | None:
-            listed = self._of(record.name)
+            listed = self.members(record)
             found = [listed.get(member.id) for member in record.members]
             refuse_ended(self.spec, record, listed)
             running = [each for each in found if each and each.state is MachineState.RUNNING]
@@ -320,7 +342,7 @@ class Compute(ABC):
             ComputeError: if one of its machines does not run.
         """
         record = self._found(group)
-        listed = self._of(group)
+        listed = self.members(record)
         hosts = []
         for member in record.members:
             machine = listed.get(member.id)
@@ -348,14 +370,20 @@ class Compute(ABC):
 
     # destroying
 
-    def destroy(self, group: str, *, timeout: float) -> Sequence[str]:
+    def destroy(self, group: str, *, timeout: float, force: bool = False) -> Sequence[str]:
         """End all machines of a group; forget it when the cloud lists none of them.
+
+        Args:
+            group: its name.
+            timeout: seconds after which to give up.
+            force: also if the account may be another one than that of its machines.
 
         Returns:
             The cloud's ids of the machines that were ended now.
 
         Raises:
-            ConflictError: if another command changes the group now.
+            ConflictError: if another command changes the group now, or none of its machines is
+                listed and the credentials are others than those that made them.
             LeftoverError: if the cloud still lists one in the end; the group is not forgotten.
         """
         self._creating()
@@ -364,12 +392,16 @@ class Compute(ABC):
             record = self.groups.find(group)
             if record is None:
                 return []
+            self.members(record, force=force)
             record = self.groups.write(record.changed(state=GroupState.DESTROYING))
+            owner = self.groups.owner_of(record)
             settled = max([member.asked for member in record.members], default=0.0)
             ids = {member.id for member in record.members}
             ending = self._ending(f"Group {group!r}", deadline)
             ended = ending.run(
-                lambda machine: machine.group == group or machine.member in ids,
+                lambda machine: (
+                    machine.owner == owner and (machine.group == group or machine.member in ids)
+                ),
                 settled=settled + self.spec.settle,
                 expected=len(record.members),
             )

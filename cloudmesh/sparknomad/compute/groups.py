@@ -63,6 +63,9 @@ class Group:
         state: where it stands.
         members: its machines.
         created: seconds since the epoch.
+        owner: the id of the configuration directory that its machines' tags tell; this one's if
+            empty.
+        identity: what tells the account that they are in, as far as credentials do; no secrets.
     """
 
     name: str
@@ -74,6 +77,19 @@ class Group:
     state: GroupState = GroupState.CREATING
     members: tuple[Member, ...] = ()
     created: float = field(default_factory=time.time)
+    owner: str = ""
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """It as plain data."""
+        return asdict(self) | {"state": self.state.value}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Group:
+        """It from plain data."""
+        members = tuple(Member(**each) for each in document["members"])
+        return cls(**{**document, "state": GroupState(document["state"]), "members": members})
 
     def changed(self, **changes: Any) -> Group:
         """A copy with other values."""
@@ -120,6 +136,15 @@ class Groups:
             return file.read_text("utf-8")
 
     @property
+    def owners(self) -> frozenset[str]:
+        """Whose machines are managed from here: our own, and those of groups taken over."""
+        return frozenset({self.owner, *(group.owner for group in self.all() if group.owner)})
+
+    def owner_of(self, group: Group) -> str:
+        """What the tags of a group's machines tell."""
+        return group.owner or self.owner
+
+    @property
     def creator(self) -> str:
         """Who creates machines now, in letters that every cloud takes."""
         try:
@@ -128,9 +153,9 @@ class Groups:
             user = str(os.getuid())
         return re.sub(r"[^a-z0-9_-]", "-", f"{user}-at-{socket.gethostname()}".lower())[:63]
 
-    def tags(self, group: str, member: str) -> Tags:
+    def tags(self, group: Group, member: str) -> Tags:
         """The tags of a machine."""
-        return Tags(self.owner, group, member, self.creator)
+        return Tags(self.owner_of(group), group.name, member, self.creator)
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
@@ -164,9 +189,7 @@ class Groups:
             document = json.loads(self._file(name).read_text("utf-8"))
         except FileNotFoundError:
             return None
-        document["state"] = GroupState(document["state"])
-        document["members"] = tuple(Member(**each) for each in document["members"])
-        return Group(**document)
+        return Group.read(document)
 
     def all(self) -> list[Group]:
         """Every group, by name."""
@@ -175,8 +198,7 @@ class Groups:
 
     def write(self, group: Group) -> Group:
         """Remember a group, before anything is done about it."""
-        document = asdict(group) | {"state": group.state.value}
-        write_private(self._file(group.name), json.dumps(document, indent=1))
+        write_private(self._file(group.name), json.dumps(group.document, indent=1))
         return group
 
     def forget(self, group: Group) -> None:

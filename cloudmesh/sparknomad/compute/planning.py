@@ -23,6 +23,7 @@ __all__ = [
     "cheapest",
     "completed",
     "refuse_ended",
+    "refuse_other_account",
     "told",
     "wanted",
     "without",
@@ -108,6 +109,25 @@ def refuse_ended(spec: ComputeSpec, record: Group, listed: Mapping[str, Machine]
             hint=f"cms sparknomad compute create {record.name} --compute={spec.name} "
             "creates others.",
         )
+
+
+def refuse_other_account(group: Group, identity: Mapping[str, str]) -> None:
+    """Refuse to believe that a group's machines are gone, where others' credentials see none.
+
+    Raises:
+        ConflictError: that tells both.
+    """
+    differs = {name: was for name, was in group.identity.items() if identity.get(name, "") != was}
+    if not differs:
+        return
+    then = ", ".join(f"{name} {was!r}" for name, was in differs.items())
+    now = ", ".join(f"{name} {identity.get(name, '')!r}" for name in differs)
+    raise ConflictError(
+        f"Group {group.name!r}: compute {group.compute!r} lists none of its machines, but they "
+        f"were created with {then}, and it was asked with {now}: maybe another account.",
+        hint="Give the credentials of then. If the machines are gone for sure: "
+        f"cms sparknomad compute destroy {group.name} --force",
+    )
 
 
 def asked(group: Group, member: str) -> Group:

@@ -69,10 +69,18 @@ class Shell:
         host: it.
         connection: to it.
         root: whether commands need no sudo.
+        address: of the host, at which we have reached it, as it says.
     """
 
-    def __init__(self, host: Host, connection: asyncssh.SSHClientConnection, root: bool) -> None:
+    def __init__(
+        self,
+        host: Host,
+        connection: asyncssh.SSHClientConnection,
+        root: bool,
+        address: str = "",
+    ) -> None:
         self.host = host
+        self.address = address
         self._connection = connection
         self._sudo = [] if root else ["sudo", "-n"]
 
@@ -188,15 +196,23 @@ async def open_shell(host: Host, keys: HostKeys) -> AsyncIterator[Shell]:
     """
     connection = await _connect(host, keys)
     async with connection:
-        done = await connection.run("id -u; sudo -n true 2>&1 || echo no sudo", timeout=30)
-        words = str(done.stdout).split("\n", 1)
-        root = words[0].strip() == "0"
+        # sudo lets nothing of this variable through.
+        asked = 'id -u; echo "$SSH_CONNECTION"; sudo -n true 2>&1 || echo no sudo'
+        done = await connection.run(asked, timeout=30)
+        user, way, *words = str(done.stdout).split("\n", 2)
+        root = user.strip() == "0"
         if not root and "no sudo" in str(done.stdout):
             raise HostError(
                 f"{host.name}: the user has to be root, or allowed to use sudo without a password: "
-                f"{words[1].strip().splitlines()[0]}"
+                f"{words[0].strip().splitlines()[0]}"
             )
-        yield Shell(host, connection, root)
+        yield Shell(host, connection, root, _own_address(way))
+
+
+def _own_address(way: str) -> str:
+    """The host's own address in ``SSH_CONNECTION``: client, its port, server, its port."""
+    words = way.split()
+    return words[2] if len(words) == 4 else ""
 
 
 async def _connect(host: Host, keys: HostKeys) -> asyncssh.SSHClientConnection:
@@ -257,7 +273,7 @@ async def _learn(host: Host, keys: HostKeys, options: dict[str, Any]) -> None:
 
     wanted = {name: options[name] for name in ("port", "tunnel") if name in options}
     key = await asyncssh.get_server_host_key(host.name, **wanted)
-    if key is None or host.host_key or _is_known(host, keys):
+    if key is None or host.host_key or _is_known(host, keys, options):
         raise asyncssh.HostKeyNotVerifiable("it differs from the known one")
     fingerprint = key.get_fingerprint()
     if not await asyncio.to_thread(keys.accept, host.name, fingerprint):
@@ -266,14 +282,25 @@ async def _learn(host: Host, keys: HostKeys, options: dict[str, Any]) -> None:
             hint="Compare it; then log in once with ssh, give host_key in the spec, or use "
             "--accept-host-keys.",
         )
-    keys.add(host.name, host.port, key.export_public_key().decode())
+    name, port = _looked_up(host, options)
+    keys.add(name, port, key.export_public_key().decode())
 
 
-def _is_known(host: Host, keys: HostKeys) -> bool:
+def _looked_up(host: Host, options: dict[str, Any]) -> tuple[str, int]:
+    """Under which name and port a host's key is looked up: ``~/.ssh/config`` may give others."""
+    import asyncssh
+
+    given = {name: value for name, value in options.items() if name in ("username", "port")}
+    found = asyncssh.SSHClientConnectionOptions(host=host.name, config=(), **given)
+    return found.host_key_alias or found.host or host.name, found.port or 22
+
+
+def _is_known(host: Host, keys: HostKeys, options: dict[str, Any]) -> bool:
     import asyncssh
 
     known = asyncssh.import_known_hosts(keys.known(host).decode("utf-8", "replace"))
-    return any(known.match(host.name, "", host.port or 22)[:2])
+    name, port = _looked_up(host, options)
+    return any(known.match(name, "", port)[:2])
 
 
 async def each_host(

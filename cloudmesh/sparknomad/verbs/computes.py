@@ -146,7 +146,7 @@ class ComputeVerbs(Core):
 
         Args:
             group: its name.
-            force: also when a cluster is deployed on them.
+            force: also when a cluster is deployed on them, or the account may be another one.
             timeout: seconds after which to give up.
 
         Returns:
@@ -168,7 +168,7 @@ class ComputeVerbs(Core):
                 hint=f"Destroy that first: cms sparknomad cluster destroy {users[0]}; or use "
                 "--force.",
             )
-        return list(self._computes.of(found).destroy(group, timeout=timeout))
+        return list(self._computes.of(found).destroy(group, timeout=timeout, force=force))
 
     def _users(self, group: str) -> list[str]:
         return [
@@ -191,11 +191,11 @@ class ComputeVerbs(Core):
     def _orphans(self, everyone: bool) -> list[tuple[Compute, Orphan]]:
         from cloudmesh.sparknomad.compute.machines import Orphan
 
-        owner = self._groups.owner
+        owners = self._groups.owners
         found = []
         for compute in self._all():
             for machine in compute.list(everyone=everyone) if compute.creates else ():
-                ours = machine.owner == owner
+                ours = machine.owner in owners
                 reason = self._why(machine) if ours else f"created elsewhere, by {machine.creator}"
                 if reason:
                     found.append((compute, Orphan(machine, ours, reason)))
@@ -206,7 +206,7 @@ class ComputeVerbs(Core):
         from cloudmesh.sparknomad.compute.groups import GroupState
 
         group = self._groups.find(machine.group)
-        if group is None:
+        if group is None or self._groups.owner_of(group) != machine.owner:
             return f"there is no group {machine.group!r}"
         if self._groups.is_held(group.name):
             return ""
@@ -329,8 +329,10 @@ class ComputeVerbs(Core):
         found = self._groups.find(group)
         if found is None or member not in {each.id for each in found.members}:
             return False
-        listed = self._computes.of(found).list()
-        return member not in {machine.member for machine in listed}
+        try:
+            return member not in self._computes.of(found).members(found)
+        except ConflictError:  # asked of another account
+            return False
 
 
 def _replaced(spec: ClusterSpec, hosts: Callable[[HostSpec, str], Sequence[Host]]) -> ClusterSpec:
@@ -354,5 +356,6 @@ def _entry(entry: HostSpec, host: Host) -> HostSpec:
         jump=host.jump or None,
         host_key=host.host_key or None,
         role=entry.role,
+        site=entry.site,
         labels={**host.labels, **entry.labels},
     )

@@ -144,6 +144,13 @@ class OperatingVerbs(ClusterVerbs):
                 hint="`cms sparknomad compute list` shows groups.",
             )
         groups = tuple(entry for entry in record.spec.hosts if entry.compute)
+        sites = {entry.site for entry in (*rest, *groups)}
+        empty = next((site for site in record.spec.sites if site not in sites), "")
+        if empty:
+            raise ConflictError(
+                f"{', '.join(names)}: these are all hosts of site {empty!r}.",
+                hint="Deploy the cluster by a spec without that site.",
+            )
         spec = dataclasses.replace(record.spec, hosts=(*rest, *groups))
         machines = self._planned_machines(spec)
         expand(machines.hosts, spec.servers)

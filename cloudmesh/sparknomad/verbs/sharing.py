@@ -21,6 +21,7 @@ from cloudmesh.sparknomad.model import ClusterState, Plan, RunRecord, RunState
 from cloudmesh.sparknomad.output import to_plain
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec
+from cloudmesh.sparknomad.state_bundles import PIPELINE_RUNS, SCHEDULES, rows_of, take_over
 from cloudmesh.sparknomad.verbs.core import Core
 
 __all__ = ["NAMESPACE", "ROTATE_SECONDS", "SharingVerbs"]
@@ -91,15 +92,55 @@ class SharingVerbs(Core):
             name: of the cluster.
             path: of the file, which must not be there yet.
             passphrase: that it is encrypted with.
-            history: also the history of its runs.
+            history: also the history of its runs, and of those of pipelines.
         """
         record = self._cluster(name)
         refuse_existing(path)
         files = self._provider(record.provider).export_files(name)
         found = self.store.runs(cluster=name) if history else []
-        runs = tuple(to_plain(run) for run in reversed(found))
-        spec = spec_to_dict(record.spec)
-        write_bundle(Bundle(name, record.provider, "", spec, files, runs), path, passphrase)
+        bundle = Bundle(
+            name,
+            record.provider,
+            "",
+            spec_to_dict(record.spec),
+            files,
+            tuple(to_plain(run) for run in reversed(found)),
+            rows_of(self.store, PIPELINE_RUNS, name) if history else (),
+            self._exported_groups(record.spec),
+            rows_of(self.store, SCHEDULES, name),
+        )
+        write_bundle(bundle, path, passphrase)
+
+    def _exported_groups(self, spec: ClusterSpec) -> tuple[Mapping[str, Any], ...]:
+        """The groups that a cluster's hosts are of, with what their machines' tags tell."""
+        from cloudmesh.sparknomad.compute.groups import Groups
+
+        groups = Groups(self.paths.home / "compute")
+        names = dict.fromkeys(host.compute for host in spec.hosts if host.compute)
+        found = [group for name in names if (group := groups.find(name))]
+        return tuple({**each.document, "owner": groups.owner_of(each)} for each in found)
+
+    def _take_groups(self, bundle: Bundle) -> None:
+        """Manage the machines of a cluster's groups from here, too.
+
+        Raises:
+            ConflictError: if there is another group of such a name.
+        """
+        from cloudmesh.sparknomad.compute.groups import Group, Groups
+
+        groups = Groups(self.paths.home / "compute")
+        taken = [Group.read(document) for document in bundle.groups]
+        for group in taken:
+            known = groups.find(group.name)
+            if known and groups.owner_of(known) != group.owner:
+                raise ConflictError(
+                    f"There is another group {group.name!r} on this machine.",
+                    hint="Take the bundle over in another configuration directory: "
+                    "CLOUDMESH_CONFIG_DIR=DIRECTORY.",
+                )
+        for group in taken:
+            with groups.held(group.name):
+                groups.write(group)
 
     def cluster_import(self, path: Path, passphrase: str, *, name: str = "") -> Bundle:
         """Take over a cluster, or get a token's use of it, from a bundle.
@@ -132,8 +173,11 @@ class SharingVerbs(Core):
                 f"There is another cluster {bundle.name!r} on this machine.",
                 hint="Give this one another name: --name=NAME.",
             )
+        self._take_groups(bundle)
         self._provider(bundle.provider).adopt(bundle.name, bundle)
         self.store.put_cluster(spec, ClusterState.RUNNING)
+        take_over(self.store, SCHEDULES, bundle.schedules, bundle.name)
+        take_over(self.store, PIPELINE_RUNS, bundle.pipelines, bundle.name)
         for run in bundle.runs:
             with contextlib.suppress(ConflictError):
                 self.store.add_run(_run(run, bundle.name))

@@ -102,12 +102,24 @@ class Cloud:
             "size": self.size(driver, request.size),
             "image": self.image(driver, request.image),
         }
+        own = dict(spec.create)
         for name in self.tag_arguments:
             if name in known:
-                arguments[name] = request.tags.as_mapping()
+                arguments[name] = {**self._tags(spec, name), **request.tags.as_mapping()}
+                own.pop(name, None)
                 break
         arguments |= self._access(driver, spec, request, known)
-        return arguments | dict(spec.create)
+        return arguments | own
+
+    @staticmethod
+    def _tags(spec: ComputeSpec, name: str) -> dict[str, Any]:
+        """The user's own tags, which ours stand beside."""
+        found = spec.create.get(name, {})
+        if not isinstance(found, Mapping):
+            raise SpecError(
+                f"compute {spec.name!r}: create: {name}: {found!r}: must be a mapping of tags"
+            )
+        return dict(found)
 
     def _access(
         self,

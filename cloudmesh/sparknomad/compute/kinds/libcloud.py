@@ -35,6 +35,9 @@ __all__ = ["LibcloudCompute"]
 
 _REQUEST_SECONDS = 60
 _MEGABYTE, _GIGABYTE = 1024**2, 1024**3
+_OURS = ("name", "ex_clienttoken")
+"""Arguments of ``create_node`` by which a machine is found again."""
+
 _STATES = {
     "running": MachineState.RUNNING,
     "starting": MachineState.PENDING,
@@ -72,6 +75,11 @@ class LibcloudCompute(Compute):
         except SpecError as error:
             return [error.message]
         found = list(cloud_of(spec.driver).check(spec))
+        found += [
+            f"create.{name}: sparknomad chooses it, to know its machines again"
+            for name in _OURS
+            if name in spec.create
+        ]
         if spec.credentials.source is CredentialSource.INSTANCE and spec.driver != "gce":
             found.append("credentials.source: 'instance': only driver gce can use it")
         return found
