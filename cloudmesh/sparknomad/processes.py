@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from cloudmesh.sparknomad.errors import ConflictError
+from cloudmesh.sparknomad.incluster.own_process import is_process, start_time
 from cloudmesh.sparknomad.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class ProcessRef:
 
     Attributes:
         pid: its number.
-        created: when it was started, seconds since the epoch.
+        created: when it was started, as `start_time` tells it.
     """
 
     pid: int
@@ -53,16 +55,7 @@ class ProcessRef:
     @property
     def alive(self) -> bool:
         """Whether this very process still runs (a zombie does not)."""
-        import psutil
-
-        if self.pid <= 1:
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 1.0
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return self.pid > 1 and is_process(self.pid, self.created)
 
 
 def spawn_detached(
@@ -82,8 +75,6 @@ def spawn_detached(
         directory: the working directory.
         stdout: receives standard output.
     """
-    import psutil
-
     with contextlib.ExitStack() as stack:
         errors = stack.enter_context(log.open("ab"))
         output = stack.enter_context(stdout.open("ab")) if stdout else errors
@@ -97,10 +88,7 @@ def spawn_detached(
             start_new_session=True,
             close_fds=True,
         )
-    try:
-        created = psutil.Process(process.pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0
+    created = start_time(process.pid)
     # The process is meant to outlive this object; Popen would warn that it still runs.
     process.returncode = 0
     return ProcessRef(process.pid, created)
@@ -249,7 +237,7 @@ def _holder(path: Path) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file atomically that only its owner may read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

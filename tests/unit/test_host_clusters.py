@@ -28,7 +28,7 @@ from cloudmesh.sparknomad.specs import ClusterSpec
 
 SCRIPTS = (
     *("agent", "check", "claim", "facts", "fetch", "firewall", "keeper", "nomad", "place"),
-    *("remove", "start", "stop", "unpack"),
+    *("reload", "remove", "running", "start", "stop", "unpack"),
 )
 
 

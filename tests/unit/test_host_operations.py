@@ -18,7 +18,7 @@ from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster, 
 from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, wanted_cluster
 from cloudmesh.sparknomad.compute import ssh
 from cloudmesh.sparknomad.compute.inventory import Host, expand, names_of, without
-from cloudmesh.sparknomad.errors import ConflictError, UnreachableError
+from cloudmesh.sparknomad.errors import ConflictError, InputError, UnreachableError
 from cloudmesh.sparknomad.manager import Sparknomad
 from cloudmesh.sparknomad.model import ClusterState, ClusterStatus, Component
 from cloudmesh.sparknomad.paths import Paths
@@ -171,3 +171,8 @@ def test_hosts_are_a_table_on_a_terminal_and_nothing_in_a_pipe(
     last = shown.split("\x1b[J")[-1].splitlines()
     assert [line.split(None, 1) for line in last[:2]] == [["a", "joined"], ["b", "logging in"]]
     assert last[2].endswith("done")
+
+
+def test_docker_on_hosts_is_refused() -> None:
+    with pytest.raises(InputError, match="driver: docker: hosts get the image as files"):
+        cluster_of(spec_of(driver="docker"))

@@ -30,8 +30,9 @@ from cloudmesh.sparknomad.cluster.local.watching import (
 )
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
+from cloudmesh.sparknomad.incluster import pipeline_run
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
-from cloudmesh.sparknomad.incluster.own_process import NOTE, note_process
+from cloudmesh.sparknomad.incluster.own_process import NOTE, note_process, start_time
 from cloudmesh.sparknomad.incluster.pipeline_run import HELD
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (
@@ -210,15 +211,18 @@ class LocalProvider(Pipelining):
             stop(daemon.process, grace=_GRACE_SECONDS)
 
     def _strays(self, name: str) -> list[ProcessRef]:
-        """Processes that name the cluster's directory in their command line."""
+        """Java and our own Python that name the cluster's directory in their command line."""
         import psutil
 
-        mark = f"{self._directory(name)}/"
+        mark, ours = f"{self._directory(name)}/", str(Path(pipeline_run.__file__).parent)
+        above = {each.pid for each in psutil.Process().parents()} | {os.getpid()}
         found = []
-        for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
-            words = process.info["cmdline"] or []
-            if process.pid != os.getpid() and any(mark in word for word in words[:60]):
-                found.append(ProcessRef(process.pid, process.info["create_time"]))
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            words = (process.info["cmdline"] or [])[:60]
+            program = Path(words[0]).name if words else ""
+            known = program == "java" or any(word.startswith(ours) for word in words[1:])
+            if known and process.pid not in above and any(mark in word for word in words):
+                found.append(ProcessRef(process.pid, start_time(process.pid)))
         return [process for process in found if process.alive]
 
     def _leftovers(self, name: str) -> Sequence[str]:

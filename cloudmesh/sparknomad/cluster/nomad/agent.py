@@ -16,6 +16,7 @@ from cloudmesh.sparknomad.cluster.nomad.configuration import TASK_PORTS, local_c
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.sweep import Sweep, allocation_ids
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError, WaitTimeoutError
+from cloudmesh.sparknomad.incluster.own_process import start_time
 from cloudmesh.sparknomad.ports import free_block, free_ports, is_listening
 from cloudmesh.sparknomad.processes import spawn_detached, stop, write_private
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
@@ -139,8 +140,10 @@ def _start(
     Path(cluster.data).mkdir(parents=True, exist_ok=True)
     _forget_after_reboot(Path(cluster.data))
     log = directory / "agent.log"
+    configuration = directory / "agent.json"
+    _end_unrecorded(cluster, configuration)
     process = spawn_detached(
-        [cluster.binary, "agent", f"-config={directory / 'agent.json'}"],
+        [cluster.binary, "agent", f"-config={configuration}"],
         log=log,
         # The name is that of HashiCorp's go-plugin.
         environment={**_ENVIRONMENT, "PLUGIN_UNIX_SOCKET_DIR": cluster.sockets},
@@ -162,6 +165,16 @@ def _start(
     wait_until(lambda: _ready(nomad, cluster.driver), what, deadline, interval=0.05)
     nomad.snapshot()
     return cluster
+
+
+def _end_unrecorded(cluster: NomadCluster, configuration: Path) -> None:
+    """End an agent of which a command that was killed has not noted the number."""
+    import psutil
+
+    mark = f"-config={configuration}"
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if (process.info["cmdline"] or [])[1:3] == ["agent", mark]:
+            stop_agent(cluster.changed(pid=process.pid, created=start_time(process.pid)))
 
 
 def _with_sockets(cluster: NomadCluster, directory: Path) -> NomadCluster:

@@ -109,7 +109,7 @@ class Draining:
         words = script(
             "decommission",
             directory=self.cluster.directory.rpartition("/")[0],
-            cluster=self.installation.name,
+            cluster=self.cluster.directory.rpartition("/")[2],
             seconds=str(seconds),
         )
         told, failed = self.installation.on_hosts(

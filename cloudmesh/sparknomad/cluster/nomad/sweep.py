@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from cloudmesh.sparknomad.incluster.own_process import start_time
 from cloudmesh.sparknomad.processes import ProcessRef
 
 __all__ = ["Sweep", "allocation_ids"]
@@ -116,7 +117,7 @@ class Sweep:
                 continue
             with contextlib.suppress(psutil.Error, OSError):
                 if self._is_ours(pid):
-                    found.append(ProcessRef(pid, psutil.Process(pid).create_time()))
+                    found.append(ProcessRef(pid, start_time(pid)))
         return [process for process in found if process.alive]
 
     def _is_ours(self, pid: int) -> bool:

@@ -15,7 +15,7 @@ from cloudmesh.sparknomad.cluster.nomad.record import (
     remembered,
 )
 from cloudmesh.sparknomad.compute.inventory import expand
-from cloudmesh.sparknomad.errors import ConflictError
+from cloudmesh.sparknomad.errors import ConflictError, InputError
 from cloudmesh.sparknomad.model import ImageRuntime
 from cloudmesh.sparknomad.specs import ClusterSpec, TaskDriver
 
@@ -88,6 +88,11 @@ def site_records(spec: ClusterSpec) -> tuple[SiteRecord, ...]:
 
 
 def _driver(spec: ClusterSpec, image: ImageRuntime | None) -> str:
+    if spec.hosts and spec.driver is TaskDriver.DOCKER:
+        raise InputError(
+            "driver: docker: hosts get the image as files, which Docker does not run.",
+            hint="Leave driver out: exec runs the same image.",
+        )
     if spec.driver is not TaskDriver.AUTO:
         return str(spec.driver.value)
     if not spec.hosts and (image is None or image.tag):

@@ -142,9 +142,10 @@ class Deployment:
 
     async def _look(self, reached: Reached) -> dict[str, Facts]:
         """Ask each host what it is, and whether it serves."""
-        asked = script("facts", directory=self.goods.directory, cluster=self._place.name)
+        places = {"directory": self.goods.directory, "cluster": self._place.name}
 
         async def look(shell: Shell) -> tuple[Facts, float]:
+            asked = script("facts", **places, address=shell.address)
             before = time.time()
             facts = read_facts(await shell.run(asked, name="looking around"))
             after = time.time()

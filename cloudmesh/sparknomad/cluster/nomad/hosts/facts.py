@@ -134,6 +134,10 @@ def problems(
         found.append(f"port {taken[0]} is taken there")
     if not _is_address(facts.address):
         found.append(f"its address is not known ({facts.address!r}); give address: in the spec")
+    elif ":" in facts.address:
+        found.append(
+            f"its address {facts.address} is one of IPv6; give an IPv4 address: in the spec"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudmesh.sparknomad.errors import ClusterError
-from cloudmesh.sparknomad.processes import write_private
+from cloudmesh.sparknomad.processes import locked, write_private
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -94,11 +94,17 @@ class Authority:
         files = Certificate(
             self.directory / f"{name}.pem", self.directory / f"{name}-key.pem", self.certificate
         )
-        if self._serves(files, _alternatives(_names(role, places)), lifetime):
+        wanted = _alternatives(_names(role, places))
+        if self._serves(files, wanted, lifetime):
             return files
-        certificate, key = self.sign(role, places, lifetime)
-        write_private(files.key, key)
-        write_private(files.certificate, certificate)
+        # Another command may make it just now: certificate and key have to be of one.
+        lock = self.directory / ".issue.lock"
+        lock.touch(mode=0o600)
+        with locked(lock):
+            if not self._serves(files, wanted, lifetime):
+                certificate, key = self.sign(role, places, lifetime)
+                write_private(files.key, key)
+                write_private(files.certificate, certificate)
         return files
 
     def sign(
@@ -152,12 +158,16 @@ class Authority:
         self, files: Certificate, wanted: x509.SubjectAlternativeName, lifetime: timedelta
     ) -> bool:
         from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         if not (files.certificate.exists() and files.key.exists()):
             return False
+        key = load_pem_private_key(files.key.read_bytes(), None)
         found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+        if found.public_key() != key.public_key():
+            return False
         return names == wanted and left > lifetime / 4 and _signed_by(found, self._own())
 
 

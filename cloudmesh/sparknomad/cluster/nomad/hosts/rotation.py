@@ -158,8 +158,8 @@ class Rotation:
         for name in names[names.index(begin) :]:
             self._note(authority=name)
             await stages[name](reached, cluster, deadline)
+        self._note(authority=None)  # first: without the files, no step could be gone on with
         shutil.rmtree(self._next.directory, ignore_errors=True)
-        self._note(authority=None)
 
     def _begin(self) -> str:
         """Make what all steps need; nothing is changed yet."""

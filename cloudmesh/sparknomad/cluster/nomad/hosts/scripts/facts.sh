@@ -1,9 +1,9 @@
-# Tells what this host is, as lines of "name=value". Reads: directory, cluster.
+# Tells what this host is, as lines of "name=value". Reads: directory, cluster, address.
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 echo "time=$(date +%s.%N)"
 echo "kernel=$(uname -s)"
 echo "machine=$(uname -m)"
-echo "address=${SSH_CONNECTION:+$(echo "$SSH_CONNECTION" | cut -d' ' -f3)}"
+echo "address=$address"
 echo "cores=$(getconf _NPROCESSORS_ONLN)"
 echo "memory_kb=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
 place=$directory

@@ -3,7 +3,9 @@ set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 place="$directory/$cluster"
 cd "$place"
-alive() { [ -f pid ] && [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null; }
+# A number in a file may be another's by now, as after the host's start.
+runs() { [ -s "$1" ] && tr '\0' ' ' <"/proc/$(cat "$1")/cmdline" 2>/dev/null | grep -q -F "$2"; }
+alive() { runs pid "$place/"; }
 if alive && [ "$(cat started 2>/dev/null)" = "$mark" ]; then
   exit 0
 fi
@@ -35,7 +37,7 @@ elif alive; then
   count=0
   while alive && [ $count -lt 150 ]; do sleep 0.1; count=$((count + 1)); done
 fi
-if [ ! -d /run/systemd/system ] && ! { [ -s keeper ] && kill -0 "$(cat keeper)" 2>/dev/null; }; then
+if [ ! -d /run/systemd/system ] && ! runs keeper "$place/keeper.sh"; then
   rm -f stop
   setsid sh "$place/keeper.sh" >/dev/null 2>&1 </dev/null &
 fi
