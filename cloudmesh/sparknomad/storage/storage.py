@@ -105,6 +105,9 @@ class Storage(ABC):
     renames: ClassVar[bool] = False
     """Whether others see an object while it is written: it is written under another name then."""
 
+    guesses_checksums: ClassVar[bool] = False
+    """Whether what is taken for a checksum may be something else."""
+
     takes_proxy: ClassVar[bool] = False
     """Whether its library goes by the proxy that the environment names."""
 
@@ -258,12 +261,17 @@ class Storage(ABC):
         entries = []
         for info in told:
             name = str(info["name"]).rstrip("/")
-            if not name.startswith(below):
-                continue  # a marker of the directory itself
+            if not name.startswith(below) or not self._is_object(info):
+                continue  # a marker of the directory itself, or nothing that can be read
             path = f"{url.path.rstrip('/')}/{name[len(below) :]}".lstrip("/")
             directory = info.get("type") == "directory"
             entries.append(self._entry(replace(url, path=path + "/" * directory), info))
         return _without_markers(sorted(entries, key=lambda entry: entry.url.path))
+
+    def _is_object(self, info: Mapping[str, Any]) -> bool:
+        """Whether what is listed can be read, or is a directory."""
+        del info
+        return True
 
     def _entry(self, url: StorageURL, info: Mapping[str, Any]) -> Entry:
         directory = info.get("type") == "directory"
@@ -344,7 +352,7 @@ class Storage(ABC):
     def _renamed(self, path: str) -> Iterator[Any]:
         directory, _, name = path.rpartition("/")
         # Hadoop and Spark take what begins with a dot for hidden.
-        partial = f"{directory}/.{name[:180]}.{uuid.uuid4().hex[:8]}.part"
+        partial = f"{directory}/.{_cut(name)}.{uuid.uuid4().hex[:8]}.part"
         self.filesystem.makedirs(directory or "/", exist_ok=True)
         try:
             with self.filesystem.open(partial, "wb", block_size=_BLOCK) as stream:
@@ -394,6 +402,11 @@ class Storage(ABC):
     def close(self) -> None:
         """Forget the connections."""
         self._opened = None
+
+
+def _cut(name: str) -> str:
+    """The beginning of a name: in UTF-8 no longer than what leaves room for ours."""
+    return name.encode("utf-8", "surrogateescape")[:180].decode("utf-8", "ignore")
 
 
 def _without_markers(entries: list[Entry]) -> list[Entry]:

@@ -32,7 +32,16 @@ class FileStorage(Storage):
         return f"/{url.path}".rstrip("/") or "/"
 
     def _version(self, info: Mapping[str, Any]) -> tuple[str, str]:
+        if info.get("islink"):  # what counts is the file that it leads to
+            told = Path(info["name"]).stat()
+            return f"{told.st_ino}-{told.st_mtime}-{told.st_size}", ""
         return f"{info.get('ino', '')}-{info.get('mtime', '')}-{info.get('size', '')}", ""
+
+    def _is_object(self, info: Mapping[str, Any]) -> bool:
+        """Links to files are files; to directories they could lead round in circles."""
+        if info.get("islink"):
+            return Path(info["name"]).is_file()
+        return info.get("type") in ("file", "directory")
 
     def checksum(self, entry: Entry) -> str:
         """The MD5 of a file."""

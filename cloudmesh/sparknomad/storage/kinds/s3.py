@@ -39,6 +39,7 @@ class S3Storage(Storage):
 
     kind = "s3"
     extra = "s3"
+    guesses_checksums = True  # an ETag is no MD5 where the store encrypts (SSE-KMS, SSE-C)
     takes_proxy = True
     fields: ClassVar[tuple[CredentialField, ...]] = (
         CredentialField("access_key", "AWS_ACCESS_KEY_ID", secret=False),
