@@ -16,7 +16,7 @@ from pathlib import Path
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
 from cloudmesh.sparknomad.image.layers import MTIME, Layer, LayerStore, key_of
 
-__all__ = ["DEBIAN_PYTHON", "SPARK_ID", "SUITE", "base_layers", "bootstrap_command"]
+__all__ = ["DEBIAN_PYTHON", "SPARK_ID", "SUITE", "base_key", "base_layers", "bootstrap_command"]
 
 SUITE = "bookworm"
 DEBIAN_PYTHON = "3.11"
@@ -94,6 +94,11 @@ def bootstrap_command(target: Path) -> list[str]:
     ]
 
 
+def base_key() -> str:
+    """The key of Debian with Java: it changes with what they are made by."""
+    return key_of("debian", SUITE, platform.machine(), bootstrap_command(Path("base.tar")), 1)
+
+
 def base_layers(store: LayerStore, say: Callable[[str], None]) -> tuple[Layer, Layer]:
     """The layers of Debian with Python, and of Java with the init program.
 
@@ -101,7 +106,7 @@ def base_layers(store: LayerStore, say: Callable[[str], None]) -> tuple[Layer, L
         DependencyError: if mmdebstrap is not installed.
         ImageError: with its last lines, if it fails.
     """
-    key = key_of("debian", SUITE, platform.machine(), bootstrap_command(Path("base.tar")), 1)
+    key = base_key()
     debian, java = key_of(key, "base"), key_of(key, "java")
     found = store.find(debian), store.find(java)
     if found[0] and found[1]:

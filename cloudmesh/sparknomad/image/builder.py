@@ -15,7 +15,7 @@ from typing import Any
 from cloudmesh.sparknomad.errors import DependencyError, ImageError
 from cloudmesh.sparknomad.image import docker, foreign
 from cloudmesh.sparknomad.image.agent import build_agent
-from cloudmesh.sparknomad.image.base import DEBIAN_PYTHON, SPARK_ID, base_layers
+from cloudmesh.sparknomad.image.base import DEBIAN_PYTHON, SPARK_ID, base_key, base_layers
 from cloudmesh.sparknomad.image.fill import fill_code, fill_connectors, fill_spark
 from cloudmesh.sparknomad.image.java import find_java
 from cloudmesh.sparknomad.image.layers import Layer, key_of
@@ -113,7 +113,7 @@ class Images(ImageStore):
 
     def _recipe(self, spec: ImageSpec) -> Recipe:
         """What an image is made of now; a base of Docker by its id, where Docker can tell it."""
-        base_id = ""
+        base_id = base_key()
         if spec.base != "debian":
             known = self._details(spec.image).get("base", "") if self._find(spec.image) else ""
             there = not docker.daemon_problem() and docker.has_image(spec.base)

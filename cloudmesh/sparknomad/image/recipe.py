@@ -127,7 +127,7 @@ def make_recipe(spec: ImageSpec, machine: str, base_id: str = "") -> Recipe:
     Args:
         spec: the image.
         machine: such as ``x86_64``.
-        base_id: of the Docker image that it is based on.
+        base_id: of the Docker image that it is based on, or of how Debian is bootstrapped.
     """
     line = find_line(spec.spark)
     pins = files("cloudmesh.sparknomad.image") / "ivy" / f"spark-{line.name}.xml"

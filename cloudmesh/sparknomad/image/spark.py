@@ -7,6 +7,7 @@ Ivy that Spark brings, so that neither Maven nor the name of a registry is neede
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -89,7 +90,8 @@ def fetch_connectors(line: Line, cache: Path, java_home: Path, say: Say) -> Path
         DownloadError: with Ivy's own words, if they can't be fetched.
     """
     spark_home = fetch_spark(line, cache, say)
-    target = cache / f"connectors-{line.spark}"
+    pins = (files("cloudmesh.sparknomad.image") / "ivy" / f"spark-{line.name}.xml").read_bytes()
+    target = cache / f"connectors-{line.spark}-{hashlib.sha256(pins).hexdigest()[:8]}"
     with published(target) as partial:
         if partial is not None:
             say(f"fetching the storage connectors of Spark {line.name} by Ivy (about 100 MB)")
