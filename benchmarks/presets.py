@@ -1,7 +1,7 @@
 """How much is measured: ``PRESET=smoke``, ``short`` (default), ``medium`` or ``full``.
 
-``ROUNDS`` overrides the number of samples, ``HOSTS=4,16`` the clusters on hosts, ``STEPS=50`` the
-chains of pipelines.
+``ROUNDS`` overrides the number of samples, ``HOSTS=4,16`` the clusters on hosts, ``RUNS=10,200``
+what is sent at once, ``STEPS=50`` the chains of pipelines.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _PRESETS = (
         ("6",), (2,), (1,), (2,), (10,), (MEGABYTE,),
     ),
     Preset(
-        "short", 3, 1, 20_000_000, (2,), 256 * MEGABYTE, 60 * MEGABYTE, 100 * MEGABYTE, "0.1",
-        ("6",), (1, 4), (1, 2), (4, 8), (10, 100), (10 * MEGABYTE, 100 * MEGABYTE),
+        "short", 2, 1, 20_000_000, (2,), 256 * MEGABYTE, 60 * MEGABYTE, 100 * MEGABYTE, "0.1",
+        ("6",), (1, 4), (), (4, 8), (10, 100), (10 * MEGABYTE, 100 * MEGABYTE),
     ),
     Preset(
         "medium", 3, 3, 40_000_000, (2,), 512 * MEGABYTE, 100 * MEGABYTE, 200 * MEGABYTE, "0.1",
@@ -70,8 +70,8 @@ _PRESETS = (
     ),
     Preset(
         "full", 5, 5, 250_000_000, (1, 2, 4), 2048 * MEGABYTE, 1500 * MEGABYTE, 1000 * MEGABYTE,
-        os.environ.get("SCALE", "1"), QUERIES, (1, 5, 10, 25, 50), (1, 2, 4, 8, 16), (10, 50, 200),
-        (10, 100, 1000, 10_000),
+        os.environ.get("SCALE", "1"), QUERIES, (1, 5, 10, 25, 50), (1, 2, 4, 8, 16, 32),
+        (10, 50, 200, 2000), (10, 100, 1000, 10_000),
         (10 * MEGABYTE, 100 * MEGABYTE, 1000 * MEGABYTE, 4000 * MEGABYTE),
     ),
 )  # fmt: skip
@@ -86,7 +86,7 @@ def _chosen() -> Preset:
     if os.environ.get("ROUNDS"):
         rounds = int(os.environ["ROUNDS"])
         chosen = replace(chosen, rounds=rounds, long_rounds=rounds)
-    for field in ("hosts", "steps"):
+    for field in ("hosts", "runs", "steps"):
         if os.environ.get(field.upper()):
             counts = tuple(map(int, os.environ[field.upper()].split(",")))
             chosen = replace(chosen, **{field: counts})  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def _alternate(
     deploy, destroy = (Comparison(name, GOAL) for name in names)
     for number in range(rounds):
         hand = ByHand(record, directory / f"hand-{number}")
-        hand.directory.mkdir()
+        hand.directory.mkdir(parents=True)
         sides = [
             ("ours", lambda: _deploy(tool), lambda: _destroy(tool)),
             ("plain", hand.deploy, hand.destroy),
@@ -66,18 +66,12 @@ def _alternate(
 def test_deploy_and_destroy(
     tool: Tool, record: dict[str, Any], tmp_path: Path, results: list[dict[str, Any]]
 ) -> None:
-    """Warm: Nomad, Java and Spark have just been read."""
+    """Warm: Nomad, Java and Spark have just been read. Cold: as after the machine's start."""
     names = ("cluster deploy", "cluster destroy")
-    results += _alternate(tool, record, tmp_path, PRESET.rounds, names, lambda: None)
-
-
-def test_deploy_cold(
-    tool: Tool, record: dict[str, Any], tmp_path: Path, results: list[dict[str, Any]]
-) -> None:
-    """Cold, as after the machine's start: nothing of any file is in memory."""
+    results += _alternate(tool, record, tmp_path / "warm", PRESET.rounds, names, lambda: None)
     names = ("cluster deploy, cold", "cluster destroy, cold")
-    deploy, _ = _alternate(tool, record, tmp_path, PRESET.long_rounds, names, _forget_files)
-    results.append(deploy)
+    cold = _alternate(tool, record, tmp_path / "cold", PRESET.long_rounds, names, _forget_files)
+    results.append(cold[0])
 
 
 def _forget_files() -> None:

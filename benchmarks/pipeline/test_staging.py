@@ -190,9 +190,8 @@ def test_three_runs_over_a_slow_source(staging: Lab, results: list[dict[str, Any
             f"three runs over {PRESET.throttled_bytes / 1e6:g} MB behind 20 MB/s and 50 ms",
             "<= 0.5",
         )
-        compared.alternate(
-            min(PRESET.rounds, 2), staged=lambda: three("always"), direct=lambda: three("never")
-        )
+        rounds = min(PRESET.long_rounds, 2)
+        compared.alternate(rounds, staged=lambda: three("always"), direct=lambda: three("never"))
         results.append(compared.summary())
 
 
