@@ -17,12 +17,14 @@ import servers
 from hdfs import Hdfs, hdfs
 from needs import require
 
+from cloudmesh.sparknomad.errors import ConflictError
 from cloudmesh.sparknomad.image.builder import Images
 from cloudmesh.sparknomad.image.docker import daemon_problem
 from cloudmesh.sparknomad.model import ImageRecord
 from cloudmesh.sparknomad.paths import Paths
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.specs import ImageSpec
+from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 # A shell ignores SIGINT for what it runs in the background, and every child would inherit that:
 # the tests that press Ctrl-C would wait for ever.
@@ -102,7 +104,15 @@ def root() -> None:
 def image(cache: Path) -> ImageRecord:
     """The default image, built if it is not there."""
     require(shutil.which("mmdebstrap"), "mmdebstrap (Debian: apt-get install mmdebstrap)")
-    return Images(cache, print).build(build_spec(ImageSpec, {"image": "default"}))
+    images, spec = Images(cache, print), build_spec(ImageSpec, {"image": "default"})
+
+    def built() -> ImageRecord | None:
+        try:
+            return images.build(spec)
+        except ConflictError:  # other tests that run beside these build it just now
+            return None
+
+    return wait_until(built, "the image", Deadline(1200), interval=1)
 
 
 # object stores, each started once

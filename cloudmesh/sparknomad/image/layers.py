@@ -176,3 +176,5 @@ def unpack(layers: Iterable[Layer], target: Path) -> None:
             # As an attribute: Debian's Python 3.11.2 knows no argument `filter` yet.
             stream.extraction_filter = lambda member, path: member
             stream.extractall(target, numeric_owner=True)  # noqa: S202  # nosec B202
+    if not os.path.lexists(target / "lib64"):
+        (target / "lib64").mkdir()  # only some architectures have it, and tasks mount it

@@ -13,6 +13,7 @@ __all__ = [
     "DATACENTER",
     "HEARTBEAT_SECONDS",
     "HOST_PORTS",
+    "IMAGE_PARTS",
     "SPARK_PORT",
     "TASK_PORTS",
     "host_configuration",
@@ -37,7 +38,13 @@ HEARTBEAT_SECONDS = 5
 """A host that was not heard for twice so long is taken for lost."""
 
 _KEPT = "8760h"
-_CHROOT = ("usr", "bin", "sbin", "lib", "lib64", "etc", "opt", "home", "var", "root", "run")
+IMAGE_PARTS = ("usr", "bin", "sbin", "lib", "lib64", "opt")
+"""The image's directories that exec's tasks see as volumes: nearly all of its files, of which
+Nomad would link each one into each task's directory."""
+
+_CHROOT = ("etc", "home", "var", "root", "run")
+"""The others, which Nomad links into each task's directory."""
+
 _CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
 
@@ -196,6 +203,9 @@ def _client(cluster: NomadCluster, docker_endpoint: str) -> dict[str, Any]:
     if cluster.driver == "exec":
         root = Path(cluster.rootfs)
         client["chroot_env"] = {str(root / part): f"/{part}" for part in _CHROOT}
+        client["host_volume"] = [
+            {f"image-{part}": {"path": str(root / part), "read_only": True}} for part in IMAGE_PARTS
+        ]
     return client
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.definition import Definition
-from cloudmesh.sparknomad.cluster.nomad.configuration import SPARK_PORT
+from cloudmesh.sparknomad.cluster.nomad.configuration import IMAGE_PARTS, SPARK_PORT
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster, SiteRecord
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSchedule
 from cloudmesh.sparknomad.incluster import sparkconf
@@ -104,6 +104,7 @@ def _shared(cluster: NomadCluster, spark: str, site: str) -> dict[str, Any]:
         "driver": cluster.driver,
         "image": cluster.tag,
         "rootfs": cluster.rootfs,
+        "parts": list(IMAGE_PARTS) if cluster.driver == "exec" else [],
         "site": site,
         "environment": {**_ENVIRONMENT, "SPARK_SCALA_VERSION": scala},
         "conf": json.dumps({**_DAEMONS, **cluster.conf}, sort_keys=True),

@@ -78,6 +78,7 @@ _RULES = {
     "operator": (
         'namespace "*" {\n  policy = "write"\n'
         '  variables { path "*" { capabilities = ["write", "read", "list", "destroy"] } }\n}\n'
+        'host_volume "*" { policy = "write" }\n'
         'node { policy = "write" }\nagent { policy = "read" }\noperator { policy = "read" }\n'
     ),
     # To end a run is to send its driver a signal: stopping a job would need submit-job.

@@ -16,6 +16,12 @@ variable "rootfs" {
   default     = ""
 }
 
+variable "parts" {
+  description = "The image's directories that hosts offer as volumes; for exec."
+  type        = list(string)
+  default     = []
+}
+
 variable "environment" {
   description = "The image's environment, which only Docker knows by itself."
   type        = map(string)
@@ -100,6 +106,16 @@ job "pipeline" {
   }
 
   group "pipeline" {
+    dynamic "volume" {
+      for_each = var.parts
+      labels   = ["image-${volume.value}"]
+      content {
+        type      = "host"
+        source    = "image-${volume.value}"
+        read_only = true
+      }
+    }
+
     # It may be killed anywhere: what was sent is found again.
     restart {
       attempts = 10
@@ -119,6 +135,15 @@ job "pipeline" {
     task "pipeline" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "volume_mount" {
+        for_each = var.parts
+        content {
+          volume      = "image-${volume_mount.value}"
+          destination = "/${volume_mount.value}"
+          read_only   = true
+        }
+      }
 
       dynamic "config" {
         for_each = var.driver == "docker" ? [var.image] : []

@@ -15,6 +15,12 @@ variable "rootfs" {
   default     = ""
 }
 
+variable "parts" {
+  description = "The image's directories that hosts offer as volumes; for exec."
+  type        = list(string)
+  default     = []
+}
+
 variable "environment" {
   description = "The image's environment, which only Docker knows by itself."
   type        = map(string)
@@ -55,6 +61,16 @@ job "scaler" {
   }
 
   group "scaler" {
+    dynamic "volume" {
+      for_each = var.parts
+      labels   = ["image-${volume.value}"]
+      content {
+        type      = "host"
+        source    = "image-${volume.value}"
+        read_only = true
+      }
+    }
+
     restart {
       attempts = 20
       interval = "1m"
@@ -65,6 +81,15 @@ job "scaler" {
     task "scaler" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "volume_mount" {
+        for_each = var.parts
+        content {
+          volume      = "image-${volume_mount.value}"
+          destination = "/${volume_mount.value}"
+          read_only   = true
+        }
+      }
 
       dynamic "config" {
         for_each = var.driver == "docker" ? [var.image] : []

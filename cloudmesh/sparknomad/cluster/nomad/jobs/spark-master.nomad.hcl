@@ -15,6 +15,12 @@ variable "rootfs" {
   default     = ""
 }
 
+variable "parts" {
+  description = "The image's directories that hosts offer as volumes; for exec."
+  type        = list(string)
+  default     = []
+}
+
 variable "environment" {
   description = "The image's environment, which only Docker knows by itself."
   type        = map(string)
@@ -60,6 +66,16 @@ job "spark-master" {
   }
 
   group "master" {
+    dynamic "volume" {
+      for_each = var.parts
+      labels   = ["image-${volume.value}"]
+      content {
+        type      = "host"
+        source    = "image-${volume.value}"
+        read_only = true
+      }
+    }
+
     network {
       port "rpc" {}
       port "ui" {}
@@ -100,6 +116,15 @@ job "spark-master" {
     task "master" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "volume_mount" {
+        for_each = var.parts
+        content {
+          volume      = "image-${volume_mount.value}"
+          destination = "/${volume_mount.value}"
+          read_only   = true
+        }
+      }
 
       dynamic "config" {
         for_each = var.driver == "docker" ? [var.image] : []

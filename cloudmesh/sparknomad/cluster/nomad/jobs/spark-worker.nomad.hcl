@@ -15,6 +15,12 @@ variable "rootfs" {
   default     = ""
 }
 
+variable "parts" {
+  description = "The image's directories that hosts offer as volumes; for exec."
+  type        = list(string)
+  default     = []
+}
+
 variable "environment" {
   description = "The image's environment, which only Docker knows by itself."
   type        = map(string)
@@ -85,6 +91,16 @@ job "spark-worker" {
   }
 
   group "worker" {
+    dynamic "volume" {
+      for_each = var.parts
+      labels   = ["image-${volume.value}"]
+      content {
+        type      = "host"
+        source    = "image-${volume.value}"
+        read_only = true
+      }
+    }
+
     count = var.workers
 
     # One on each host before any has two: HDFS keeps copies on different ones.
@@ -140,6 +156,15 @@ job "spark-worker" {
     task "worker" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "volume_mount" {
+        for_each = var.parts
+        content {
+          volume      = "image-${volume_mount.value}"
+          destination = "/${volume_mount.value}"
+          read_only   = true
+        }
+      }
 
       dynamic "config" {
         for_each = var.driver == "docker" ? [var.image] : []
@@ -211,6 +236,15 @@ job "spark-worker" {
     task "datanode" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
+
+      dynamic "volume_mount" {
+        for_each = var.parts
+        content {
+          volume      = "image-${volume_mount.value}"
+          destination = "/${volume_mount.value}"
+          read_only   = true
+        }
+      }
 
       dynamic "config" {
         for_each = var.driver == "docker" ? [var.image] : []

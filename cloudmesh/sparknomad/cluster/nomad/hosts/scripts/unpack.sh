@@ -9,5 +9,6 @@ for layer in $layers; do
   tar -xzpf "$layer" -C "$part" --numeric-owner
 done
 mkdir -p "$part/dev"
+[ -e "$part/lib64" ] || mkdir "$part/lib64" # only some architectures have it
 chmod 755 "$part"
 mv "$part" "$target"
