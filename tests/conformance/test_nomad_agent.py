@@ -78,3 +78,14 @@ def test_an_agent_gives_up_when_every_choice_is_taken(
     assert "agent.log" in str(caught.value.hint)
     assert len([line for line in said if "choosing others" in line]) == 2
     assert next(choices, None) is None
+
+
+def test_an_agent_of_which_nobody_took_note_is_no_second_one(
+    record: NomadCluster, tmp_path: Path
+) -> None:
+    """As when a command is killed after it has started the agent, and before it says so."""
+    first = started(record, tmp_path, [])
+    first.changed(pid=0, created=0.0).write(tmp_path)
+    again = started(first.changed(pid=0, created=0.0), tmp_path, [])
+    assert not first.agent.alive and again.agent.alive and again.pid != first.pid
+    assert agent.answers(again) == ""

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cloudmesh.sparknomad.incluster.pipeline import (
     Attempt,
-    Engine,
     PipelineState,
     Plan,
     PlannedStep,
     RefusedError,
     Seen,
 )
+from cloudmesh.sparknomad.incluster.pipeline_engine import Engine
 
 
 class KilledError(Exception):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from cloudmesh.sparknomad.compute.atonce import at_once
+from cloudmesh.sparknomad.compute.creating import create_all
 from cloudmesh.sparknomad.compute.ending import Ending
 from cloudmesh.sparknomad.compute.groups import Group, Groups, GroupState, Member
 from cloudmesh.sparknomad.compute.inventory import Host
@@ -20,15 +19,13 @@ from cloudmesh.sparknomad.compute.machines import (
     check_group_name,
 )
 from cloudmesh.sparknomad.compute.planning import (
-    asked,
     cheapest,
     completed,
     refuse_ended,
     refuse_other_account,
-    told,
     wanted,
-    without,
 )
+from cloudmesh.sparknomad.compute.reaching import host_of, reach
 from cloudmesh.sparknomad.compute.spec import ComputeSpec
 from cloudmesh.sparknomad.compute.userdata import make_request
 from cloudmesh.sparknomad.credentials import CredentialField, Credentials
@@ -263,32 +260,11 @@ class Compute(ABC):
         if not missing:
             return record
         self.say(f"creating {len(missing)} machines for group {record.name!r} in {self.spec.name}")
-        state = [record]
-        lock = threading.Lock()
 
-        def note(changed: Callable[[Group], Group]) -> None:
-            with lock:
-                state[0] = self.groups.write(changed(state[0]))
+        def create(member: Member) -> Machine:
+            return self._create(self._request(record, member))
 
-        def create(member: Member) -> None:
-            if not deadline.left:
-                raise ComputeError("it was too late to ask for it")
-            note(lambda group: asked(group, member.id))
-            made = self._create(self._request(record, member))
-            if made.state.is_terminal:
-                note(lambda group: without(group, member.id))
-                raise ComputeError(f"{made.name} ended at once")
-            note(lambda group: group.with_machine(member.id, made.id))
-
-        failed = [error for _, error in at_once(missing, create) if error]
-        if failed:
-            raise ComputeError(
-                f"Group {record.name!r}: {len(failed)} of {len(missing)} machines were not "
-                f"created: {told(failed)}",
-                hint="What was created stays. The same command again creates the rest; "
-                f"cms sparknomad compute destroy {record.name} ends all.",
-            )
-        return state[0]
+        return create_all(record, missing, create, self.groups.write, deadline)
 
     # waiting
 
@@ -320,19 +296,13 @@ class Compute(ABC):
             found = [listed.get(member.id) for member in record.members]
             refuse_ended(self.spec, record, listed)
             running = [each for each in found if each and each.state is MachineState.RUNNING]
-            ready = [each for each in running if self._reach(each)]
+            ready = [each for each in running if reach(self.spec, each)]
             return ready if len(ready) == len(record.members) else None
 
         hint = f"See cms sparknomad compute list {self.spec.name}; the same command again waits on."
         return wait_until(
             ready_ones, f"{names} to run", deadline, interval=self.poll_seconds, hint=hint
         )
-
-    def _reach(self, machine: Machine) -> str:
-        """The address at which we reach a machine."""
-        if self.spec.private or self.spec.jump:
-            return machine.private or machine.public
-        return machine.public or machine.private
 
     def addresses(self, group: str) -> Sequence[Host]:
         """The machines of a group as hosts that can be logged in to, in a fixed order.
@@ -346,27 +316,15 @@ class Compute(ABC):
         hosts = []
         for member in record.members:
             machine = listed.get(member.id)
-            if machine is None or not self._reach(machine):
+            if machine is None or not reach(self.spec, machine):
                 state = machine.state.value if machine else "gone"
                 raise ComputeError(
                     f"Group {group!r}: machine {member.machine or member.id} is {state}.",
                     hint=f"cms sparknomad compute create {group} --compute={self.spec.name} "
                     "waits for it, or creates another.",
                 )
-            hosts.append(self._host(machine))
+            hosts.append(host_of(self.spec, machine))
         return hosts
-
-    def _host(self, machine: Machine) -> Host:
-        reach = self._reach(machine)
-        return Host(
-            name=reach,
-            address=machine.private if machine.private != reach else "",
-            user=self.spec.user,
-            key=self.spec.key,
-            jump=self.spec.jump,
-            host_key=machine.host_key,
-            labels={"sparknomad_group": machine.group, "sparknomad_machine": machine.member},
-        )
 
     # destroying
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING or __package__:
         own_process,
         pipeline,
         pipeline_end,
+        pipeline_engine,
         pipeline_launch,
         run_private,
         webhdfs,
@@ -38,6 +39,7 @@ else:
     import own_process
     import pipeline
     import pipeline_end
+    import pipeline_engine
     import pipeline_launch
     import run_private
     import webhdfs
@@ -289,7 +291,7 @@ def _run(
                 told[step.name] = step.state
                 _say(f"step {step.name}: {step.state} {step.reason}".rstrip())
 
-    engine = pipeline.Engine(plan, backend, save, stopping=stop.is_set, say=_say)
+    engine = pipeline_engine.Engine(plan, backend, save, stopping=stop.is_set, say=_say)
     ended = engine.run()
     _say(f"pipeline {plan.run}: {ended.state} {ended.reason}".rstrip())
     return ended
