@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import posixpath
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from threaded import threaded
 
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
-from cloudmesh.sparknomad.incluster.gateway import Gateway
+from cloudmesh.sparknomad.incluster.gateway import AwayError, Gateway
 from cloudmesh.sparknomad.incluster.gateway_rights import Rights, rights_of
 from cloudmesh.sparknomad.incluster.serve import make_server
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfs
@@ -42,6 +43,13 @@ class Hadoop(BaseHTTPRequestHandler):
     """A NameNode that sends writers to a DataNode, as far as WebHDFS shows it."""
 
     protocol_version = "HTTP/1.1"
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        if parsed:
+            names = [name.lower() for name in self.headers]
+            self.server.heard.append((self.requestline, names))  # type: ignore[attr-defined]
+        return parsed
 
     def do_GET(self) -> None:
         self.reply({"asked": self.path, "token": self.headers.get("X-Nomad-Token")})
@@ -81,6 +89,7 @@ class Lab:
         context.verify_mode = ssl.CERT_REQUIRED
         hadoop = ThreadingHTTPServer(("127.0.0.1", 0), Hadoop)
         hadoop.written = self.written = []  # type: ignore[attr-defined]
+        hadoop.heard = self.heard = []  # type: ignore[attr-defined]
         place = f"127.0.0.1:{stack.enter_context(served(hadoop))}"
         services = {"hdfs-http": place, "spark-history": place}
         gateway = Gateway(("127.0.0.1", 0), lambda: services, TOKENS.get, context)
@@ -248,3 +257,68 @@ def test_files_are_served_by_their_digest_to_who_knows_the_token(tmp_path: Path)
             connection.close()
             assert answer.status == code, path
             assert (body == b"layer" * 100_000) == (code == 200)
+
+
+# one request, and no other within it
+
+
+SMUGGLED = b"DELETE /webhdfs/v1/sparknomad?op=DELETE&recursive=true HTTP/1.1\r\nHost: nn\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ([f"Content-Length: {5 + len(SMUGGLED)}", "Content-Length: 5"], 400),
+        ([f"Content-Length: {5 + len(SMUGGLED)}", "content-length: 5"], 400),
+        (["Content-Length: +5"], 400),
+        (["Content-Length: 5, 5"], 400),
+        (["Content-Length: 0x5"], 400),
+        (["Content-Length: -5"], 400),
+        (["Content-Length: 5", "Transfer-Encoding: chunked"], 411),
+        (["Transfer-Encoding: identity", "Content-Length: 5"], 411),
+        (["Content-Length: 5"], 200),
+    ],
+)
+def test_the_length_of_a_request_is_read_in_one_way(
+    lab: Lab, headers: list[str], code: int
+) -> None:
+    head = [
+        "GET /webhdfs/v1/sparknomad/x?op=LISTSTATUS HTTP/1.1",
+        "Host: gateway",
+        "X-Nomad-Token: reader",
+        "X-Forwarded-For: elsewhere",
+        *headers,
+    ]
+    before = len(lab.heard)
+    with (
+        socket.create_connection(("127.0.0.1", lab.port), timeout=10) as plain,
+        lab.tls(lab.shown).wrap_socket(plain, server_hostname="127.0.0.1") as sent,
+    ):
+        sent.sendall("\r\n".join([*head, "", ""]).encode() + b"xxxxx" + SMUGGLED)
+        assert int(sent.recv(4096).split()[1]) == code
+    heard = lab.heard[before:]
+    assert [line.split()[0] for line, _ in heard] == (["GET"] if code == 200 else [])
+    assert not any("x-forwarded-for" in names for _, names in heard)
+
+
+# while Nomad has no leader
+
+
+def test_a_token_that_nobody_can_judge_now_is_not_called_a_wrong_one() -> None:
+    told: list[Any] = [TOKENS["reader"]]
+
+    def ask(token: str) -> Any:
+        if isinstance(told[0], Exception):
+            raise told[0]
+        return told[0]
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with Gateway(("127.0.0.1", 0), dict, ask, context) as gateway:
+        assert gateway.rights("known").kind
+        told[0] = AwayError("it answers 500")
+        gateway._known = {key: (0.0, rights) for key, (_, rights) in gateway._known.items()}
+        assert gateway.rights("known").kind
+        with pytest.raises(AwayError):
+            gateway.rights("unknown")
+        told[0] = None
+        assert not gateway.rights("unknown").kind

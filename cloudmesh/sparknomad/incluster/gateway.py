@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import threading
@@ -26,12 +27,21 @@ if TYPE_CHECKING or __package__:
 else:
     from gateway_rights import Rights, plain_query, rights_of
 
-__all__ = ["Gateway", "Rights", "main", "rights_of"]
+__all__ = ["AwayError", "Gateway", "Rights", "main", "rights_of"]
 
 _PAGES = ("spark-master-ui", "spark-history", "hdfs-http")
 _HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding")
 _KEPT_SECONDS, _SECONDS, _BLOCK = 5.0, 60.0, 256 * 1024
 _PLACES_KEPT = 10_000
+_DIGITS = re.compile("[0-9]{1,18}")
+_FORWARDED = frozenset(
+    {
+        *("accept", "accept-encoding", "accept-language", "content-type", "range", "user-agent"),
+        *("if-modified-since", "if-none-match", "x-requested-with"),
+    }
+)
+"""Headers that are sent on; all others stay here."""
+
 _IDENTITIES = ("user.name", "doas", "delegation", "proxyuser")
 _DRAINED = 1024 * 1024
 
@@ -42,7 +52,8 @@ class Gateway(ThreadingHTTPServer):
     Args:
         address: host and port to listen at.
         services: tells the addresses of the cluster's services.
-        ask: tells what Nomad knows of a token; ``None`` for one that it does not know.
+        ask: tells what Nomad knows of a token; ``None`` for one that it does not know. Raises
+            `AwayError` if Nomad does not tell.
         context: with our certificate, asking for the other side's.
     """
 
@@ -80,7 +91,12 @@ class Gateway(ThreadingHTTPServer):
             known = self._known.get(key)
         if known and known[0] > time.monotonic():
             return known[1]
-        told = self._ask(token) if token else None
+        try:
+            told = self._ask(token) if token else None
+        except AwayError:
+            if known and known[1].kind:
+                return known[1]
+            raise
         rights = rights_of(told) if told else Rights("")
         with self._guard:
             if len(self._known) > 1000:
@@ -120,18 +136,27 @@ class _Handler(BaseHTTPRequestHandler):
     server: Gateway
 
     def _serve(self) -> None:
+        # One length that both ends read alike: else the rest is a request that nobody judges.
+        lengths = self.headers.get_all("Content-Length") or []
+        if self.headers.get("Transfer-Encoding"):
+            self._refuse(411, "tell the length of what you send")
+            return
+        if len(lengths) > 1 or any(not _DIGITS.fullmatch(each) for each in lengths):
+            self._refuse(400, "there has to be one Content-Length, of digits")
+            return
         target = self._target()
         if target is None:
             self._refuse(404, "there is no such service")
             return
         place, path, service = target
-        rights = self.server.rights(self.headers.get("X-Nomad-Token", ""))
+        try:
+            rights = self.server.rights(self.headers.get("X-Nomad-Token", ""))
+        except AwayError:
+            self._refuse(503, "Nomad does not tell now what this token may do")
+            return
         if not rights.allow(self.command, path, service):
             code = 403 if rights.kind else 401
             self._refuse(code, "this token may not do that" if rights.kind else "no valid token")
-            return
-        if self.headers.get("Transfer-Encoding"):
-            self._refuse(411, "tell the length of what you send")
             return
         try:
             self._forward(place, path)
@@ -159,10 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, place: str, path: str) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         headers = {
-            name: value
-            for name, value in self.headers.items()
-            if name.lower() not in (*_HOP, "host", "x-nomad-token", "cookie", "authorization")
+            name: value for name, value in self.headers.items() if name.lower() in _FORWARDED
         }
+        headers["Connection"] = "close"
+        if length:
+            headers["Content-Length"] = str(length)
         connection = http.client.HTTPConnection(place, timeout=_SECONDS)
         try:
             body = _Limited(self.rfile, length) if length else None
@@ -220,7 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, code: int, reason: str) -> None:
         self.close_connection = True
-        length = int(self.headers.get("Content-Length") or 0)
+        told = self.headers.get("Content-Length") or "0"
+        length = int(told) if _DIGITS.fullmatch(told) else 0
         if 0 < length <= _DRAINED:  # else who sends would be cut off before it hears the answer
             self.rfile.read(length)
         self.send_error(code, reason)
@@ -258,17 +285,30 @@ class _Socket(http.client.HTTPConnection):
         self.sock.connect(str(Path(os.environ["NOMAD_SECRETS_DIR"]) / "api.sock"))
 
 
+class AwayError(Exception):
+    """Nomad does not answer now, as while it elects a leader."""
+
+
 def _ask_nomad(token: str) -> Mapping[str, Any] | None:
+    """What Nomad knows of a token; ``None`` if it knows none such.
+
+    Raises:
+        AwayError: if it does not tell.
+    """
     connection = _Socket("localhost")
     try:
         headers = {"X-Nomad-Token": token}
         connection.request("GET", "/v1/acl/token/self", headers=headers)
         answer = connection.getresponse()
         content = answer.read()
-        told: dict[str, Any] | None = json.loads(content) if answer.status == 200 else None
+        if answer.status in (403, 404):
+            return None
+        if answer.status != 200:
+            raise AwayError(f"it answers {answer.status}")
+        told: dict[str, Any] = json.loads(content)
         return told
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise AwayError(str(error)) from error
     finally:
         connection.close()
 
