@@ -202,7 +202,9 @@ def _client(cluster: NomadCluster, docker_endpoint: str) -> dict[str, Any]:
     }
     if cluster.driver == "exec":
         root = Path(cluster.rootfs)
-        client["chroot_env"] = {str(root / part): f"/{part}" for part in _CHROOT}
+        linked = _CHROOT if cluster.mounts else (*_CHROOT, *IMAGE_PARTS)
+        client["chroot_env"] = {str(root / part): f"/{part}" for part in linked}
+    if cluster.mounts:
         client["host_volume"] = [
             {f"image-{part}": {"path": str(root / part), "read_only": True}} for part in IMAGE_PARTS
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -98,13 +98,17 @@ def _load(name: str, variables: Mapping[str, Any]) -> NomadJob:
     return NomadJob(name, path.read_text("utf-8"), variables)
 
 
+_RUNTIME = ("driver", "image", "rootfs", "parts", "environment")
+"""Of what all jobs share, what those need that are no servers of Spark or HDFS."""
+
+
 def _shared(cluster: NomadCluster, spark: str, site: str) -> dict[str, Any]:
     scala = "2.13" if spark.startswith("4") else "2.12"
     return {
         "driver": cluster.driver,
         "image": cluster.tag,
         "rootfs": cluster.rootfs,
-        "parts": list(IMAGE_PARTS) if cluster.driver == "exec" else [],
+        "parts": list(IMAGE_PARTS) if cluster.mounts else [],
         "site": site,
         "environment": {**_ENVIRONMENT, "SPARK_SCALA_VERSION": scala},
         "conf": json.dumps({**_DAEMONS, **cluster.conf}, sort_keys=True),
@@ -157,7 +161,7 @@ def _scaler(cluster: NomadCluster, spark: str) -> NomadJob:
         for part in cluster.parts
     ]
     shared = _shared(cluster, spark, "")
-    plain = {key: shared[key] for key in ("driver", "image", "rootfs", "environment")}
+    plain = {key: shared[key] for key in _RUNTIME}
     return _load(SCALER, {**plain, "sites": json.dumps(sites), "idle": cluster.idle})
 
 
@@ -204,7 +208,7 @@ def service_job(
         mark: differs where it is started with something else.
     """
     shared = _shared(cluster, cluster.spark, "")
-    plain = {key: shared[key] for key in ("driver", "image", "rootfs", "environment")}
+    plain = {key: shared[key] for key in _RUNTIME}
     own = {"namespace": namespace, "packages": packages, "port": port, "tls": tls, "mark": mark}
     hdfs = f"hdfs-http{cluster.part('').suffix}"
     return _load(SERVICE, {**plain, **own, "hdfs": hdfs})
@@ -217,7 +221,11 @@ def sweep_job(cluster: NomadCluster, spark: str, site: str = "") -> NomadJob:
 
 
 def scheduled_job(
-    cluster: NomadCluster, spark: str, schedule: PipelineSchedule, plan: str
+    cluster: NomadCluster,
+    spark: str,
+    schedule: PipelineSchedule,
+    plan: str,
+    credentials: Iterable[str],
 ) -> NomadJob:
     """The periodic job whose launches run a pipeline.
 
@@ -226,11 +234,13 @@ def scheduled_job(
         spark: the version of Spark in the image.
         schedule: when it is launched.
         plan: the name of the plan in the cluster's HDFS.
+        credentials: the paths of the Variables that its launches read.
     """
     base = pipeline_job(cluster, spark, schedule.pipeline.site)
     times = {
         "schedule": schedule.pipeline.run,
         "plan": plan,
+        "credentials": " ".join(sorted(credentials)),
         "crontab": schedule.crontab,
         "time_zone": schedule.time_zone,
         "prohibit_overlap": not schedule.overlap,
@@ -240,7 +250,7 @@ def scheduled_job(
 
 def job_id(name: str, definition: Definition, cluster: NomadCluster, part: SiteRecord) -> str:
     """The id of a job in Nomad: equal definitions on equal images at one site are one job."""
-    return f"run-{name}-{definition.digest[:12]}-{cluster.image_id[:8]}{part.suffix}"
+    return f"run-{name}-{definition.digest[:12]}-{cluster.runtime}{part.suffix}"
 
 
 def run_job(cluster: NomadCluster, spark: str, definition: Definition, site: str = "") -> NomadJob:
@@ -275,7 +285,7 @@ def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[Nomad
             "run",
             {
                 **run_variables(cluster, spark, part),
-                "job": shared_job_id(gigabytes, cluster.image_id, part),
+                "job": shared_job_id(gigabytes, cluster.runtime, part),
                 "namespace": namespace,
                 "driver_memory_mb": gigabytes * 1024,
             },
@@ -285,9 +295,9 @@ def shared_jobs(cluster: NomadCluster, spark: str, namespace: str) -> list[Nomad
     ]
 
 
-def shared_job_id(gigabytes: int, image: str, part: SiteRecord) -> str:
+def shared_job_id(gigabytes: int, runtime: str, part: SiteRecord) -> str:
     """The id of a job for drivers of a size at a site."""
-    return f"run-any-{gigabytes}g-{image[:8]}{part.suffix}"
+    return f"run-any-{gigabytes}g-{runtime}{part.suffix}"
 
 
 def run_meta(submission: Submission) -> dict[str, str]:
@@ -307,6 +317,7 @@ def run_variables(cluster: NomadCluster, spark: str, part: SiteRecord) -> dict[s
     return {
         **_shared(cluster, spark, part.name),
         "replication": _replication(part),
+        "least_copies": _replication(part) if part.most > part.workers else "1",
         "spark_port": SPARK_PORT if cluster.hosts else 0,
     }
 

@@ -157,6 +157,7 @@ class NomadCluster:
         identity: tells this cluster from others of its name.
         gossip_key: of Nomad's servers among each other.
         directory: of the cluster on its hosts.
+        mounts: whether its hosts offer the image's directories to tasks as volumes.
         firewall: whether its hosts let only each other reach Spark and HDFS.
         role: of the token, if it is none of management: ``operator``, ``submitter`` or ``reader``.
         namespace: of Nomad, in which runs are sent from here.
@@ -186,11 +187,17 @@ class NomadCluster:
     gossip_key: str = ""
     directory: str = ""
     firewall: bool = True
+    mounts: bool = False
     role: str = ""
     namespace: str = "default"
     most: int = 0
     idle: float = 0.0
     sockets: str = ""
+
+    @property
+    def runtime(self) -> str:
+        """What is in the ids of jobs for runs: one of another image, or way to it, is another."""
+        return f"{self.image_id[:8]}{'m' if self.mounts else ''}"
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:

@@ -71,6 +71,7 @@ def wanted_cluster(
         gossip_key=new_gossip_key(),
         directory=f"{spec.directory}/{spec.cluster}",
         firewall=spec.firewall,
+        mounts=_driver(spec, image) == "exec",
     )
     if known is None:
         return made

@@ -64,6 +64,11 @@ variable "prohibit_overlap" {
   default     = true
 }
 
+variable "credentials" {
+  description = "The paths of the Variables that launches of a schedule read, with blanks between."
+  default     = ""
+}
+
 locals {
   # exec knows users of the host only: start as nobody without capabilities, then change over.
   become = [
@@ -86,6 +91,8 @@ job "pipeline" {
 
   meta {
     plan = var.plan
+
+    scheduled_credentials = var.credentials
   }
 
   dynamic "parameterized" {

@@ -62,6 +62,11 @@ variable "replication" {
   default     = "1"
 }
 
+variable "least_copies" {
+  description = "How many copies HDFS keeps at least of what is staged; workers may go."
+  default     = "1"
+}
+
 variable "spark_port" {
   description = "Where the ports of driver and executors begin; 0 for any."
   type        = number
@@ -180,6 +185,7 @@ job "job" {
       env = merge(var.environment, {
         SPARKNOMAD_HOST        = "${NOMAD_HOST_IP_ui}"
         SPARKNOMAD_REPLICATION = var.replication
+        SPARKNOMAD_LEAST_COPIES = var.least_copies
         SPARKNOMAD_PORT        = var.spark_port
         SPARKNOMAD_NOMAD       = "${attr.unique.advertise.address}"
       })
