@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -30,6 +31,8 @@ class Cluster:
     count: int = 1
     busy: set[int] = field(default_factory=set)
     lacks: int = 0
+    heard: int | None = None
+    written: int = 7
     now: float = 0.0
     scaled: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -54,8 +57,13 @@ class Cluster:
         return {"TaskGroups": [{"Name": f"group of {name}", "Count": count}]}
 
     def page(self, url: str) -> Any:
+        if url.endswith("name=NameNodeInfo"):
+            heard = self.count if self.heard is None else self.heard
+            nodes = {str(i): {"lastContact": 0 if i < heard else 30} for i in range(self.count)}
+            return {"beans": [{"LiveNodes": json.dumps(nodes)}]}
         if "jmx" in url:
-            return {"beans": [{"MissingBlocks": 0, "UnderReplicatedBlocks": self.lacks}]}
+            told = {"MissingBlocks": 0, "UnderReplicatedBlocks": self.lacks}
+            return {"beans": [{**told, "LastWrittenTransactionId": self.written}]}
         workers = [
             {"host": "h", "port": 7000 + i, "state": "ALIVE", "coresused": int(i in self.busy)}
             for i in range(self.count)
@@ -145,13 +153,21 @@ def test_fewer_workers_come_one_at_a_time_and_only_after_a_while() -> None:
     for cluster.now in (0, 30, 59):
         scaler.look()
     assert cluster.count == 4
-    for cluster.now in (60, 62):
+    for cluster.now in (60, 62, 64, 120):
         scaler.look()
-    assert cluster.scaled[0][2] == 3 and cluster.count == 2
-    cluster.now = 200
-    for _ in range(5):
+    assert cluster.count == 3  # HDFS needs 40 s to see that a DataNode is gone, and then copies
+    for cluster.now in range(122, 400, 2):
         scaler.look()
     assert cluster.count == 1
+    assert [count for _, _, count in cluster.scaled] == [3, 2, 1]
+
+
+def test_no_worker_goes_while_another_is_not_heard_of() -> None:
+    cluster = Cluster(count=3, heard=2)
+    scaler = cluster.scaler()
+    for cluster.now in range(0, 300, 2):
+        scaler.look()
+    assert cluster.count == 3
 
 
 def test_a_while_begins_anew_when_there_is_work_again() -> None:
@@ -201,6 +217,17 @@ def test_a_cluster_without_runs_is_stopped_after_its_time() -> None:
         assert scaler.look() is stopped
     jobs = [job for job, _, count in cluster.scaled if count == 0]
     assert jobs == ["spark-worker", "spark-history", "spark-master", "hdfs", "gateway"]
+
+
+def test_a_cluster_into_which_somebody_brings_an_input_is_not_idle() -> None:
+    cluster = Cluster()
+    scaler = cluster.scaler(idle=100.0)
+    for cluster.now in range(0, 1000, 90):
+        cluster.written += 1
+        assert not scaler.look()
+    assert not scaler.look()
+    cluster.now += 101
+    assert scaler.look()
 
 
 def test_without_idle_it_goes_on_for_ever() -> None:

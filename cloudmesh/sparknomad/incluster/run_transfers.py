@@ -65,9 +65,14 @@ def cluster_files(cluster: Mapping[str, Any]) -> locks.Files:
     return localfiles.LocalFiles(Path(cluster["staging"]["root"]).parent)
 
 
-def _copies(workers: run_staging.Workers) -> int:
-    """How many copies each block has of what is staged."""
-    return max(1, min(2, len(workers.hosts)))
+def _copies(workers: run_staging.Workers, least: int = 1) -> int:
+    """How many copies each block has of what is staged.
+
+    Args:
+        workers: that there are now.
+        least: where workers go by themselves, one copy would go with one.
+    """
+    return max(least, min(2, len(workers.hosts)))
 
 
 class _Java:
@@ -126,6 +131,10 @@ class RunTransfers:
         self._has_room = False
 
     @property
+    def _least_copies(self) -> int:
+        return int(self.cluster.get("least_copies", 1))
+
+    @property
     def copies(self) -> list[dict[str, Any]]:
         """What is to be copied."""
         return [self._placed(each) for each in self.run.get("copies", [])]
@@ -179,7 +188,7 @@ class RunTransfers:
             **_CHANGES,
             "spark.app.name": f"{self.run['run']} transfer",
             "spark.jars": Path(self.cluster["agent"]).as_uri(),
-            "spark.hadoop.dfs.replication": str(_copies(workers)),
+            "spark.hadoop.dfs.replication": str(_copies(workers, self._least_copies)),
             **more,
         }
         java = sparkconf.agent_command(
@@ -234,7 +243,10 @@ class RunTransfers:
         staging = self.cluster["staging"]
         workers = run_staging.find_workers(self.cluster["master_ui"])
         return run_inputs.Settings(
-            staging["prefix"], _copies(workers), staging.get("quota"), workers.cores
+            staging["prefix"],
+            _copies(workers, self._least_copies),
+            staging.get("quota"),
+            workers.cores,
         )
 
     def _outputs(self) -> run_outputs.Outputs:

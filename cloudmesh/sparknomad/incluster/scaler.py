@@ -32,6 +32,9 @@ __all__ = ["Executors", "Scaler", "Site", "demand", "executors_of", "main"]
 
 _LOOK_SECONDS = 2.0
 _QUIET_SECONDS = 60.0
+_CONTACT_SECONDS = 10
+"""A DataNode that has not been heard of for so long may be gone."""
+
 _ODD = (OSError, ValueError, KeyError, TypeError, IndexError)
 _SERVICES = ("spark-worker", "spark-history", "spark-master", "hdfs", "gateway")
 """In the order in which they are stopped."""
@@ -105,6 +108,7 @@ class Scaler:
     page: Callable[[str], Any] = lambda url: direct.get_json(url, timeout=5)
     clock: Callable[[], float] = time.monotonic
     _enough_since: dict[str, float] = field(default_factory=dict)
+    _written: dict[str, int] = field(default_factory=dict)
     _quiet_since: float | None = None
 
     def look(self) -> bool:
@@ -112,7 +116,7 @@ class Scaler:
         runs = self._runs()
         for site in self.sites:
             self._fit(site, [executors for suffix, executors in runs if suffix == site.suffix])
-        if runs:
+        if runs or (self.idle and self._is_written()):
             self._quiet_since = None
         elif self._quiet_since is None:
             self._quiet_since = self.clock()
@@ -157,6 +161,8 @@ class Scaler:
         since = self._enough_since.setdefault(site.suffix, self.clock())
         if self.clock() - since >= _QUIET_SECONDS and self._can_spare_last(site, there):
             self._set(job, there - 1)
+            # The next one waits as long: HDFS needs 40 s to see that one is gone, and then copies.
+            self._enough_since.pop(site.suffix)
 
     def _can_spare_last(self, site: Site, count: int) -> bool:
         """Whether no executor is on the worker that Nomad would stop, and HDFS can spare it."""
@@ -168,10 +174,30 @@ class Scaler:
         on_it = [w for w in told if w["state"] == "ALIVE" and f"{w['host']}:{w['port']}" in last]
         if any(int(worker["coresused"]) for worker in on_it):
             return False
-        names = self._address(f"hdfs-http{site.suffix}")
-        query = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystem"
-        (bean,) = self.page(f"http://{names}{query}")["beans"]
+        nodes = json.loads(self._bean(site, "NameNodeInfo")["LiveNodes"]).values()
+        if sum(int(node["lastContact"]) < _CONTACT_SECONDS for node in nodes) != count:
+            return False
+        bean = self._bean(site, "FSNamesystem")
         return not int(bean["MissingBlocks"]) and not int(bean["UnderReplicatedBlocks"])
+
+    def _is_written(self) -> bool:
+        """Whether something was written to HDFS since the last look, as by who brings an input."""
+        written = False
+        for site in self.sites:
+            try:
+                now = int(self._bean(site, "FSNamesystem")["LastWrittenTransactionId"])
+            except _ODD:  # it is away: nobody writes
+                continue
+            written = written or now != self._written.get(site.suffix, now)
+            self._written[site.suffix] = now
+        return written
+
+    def _bean(self, site: Site, name: str) -> Any:
+        """What the NameNode of a site tells of itself."""
+        address = self._address(f"hdfs-http{site.suffix}")
+        query = f"/jmx?qry=Hadoop:service=NameNode,name={name}"
+        (bean,) = self.page(f"http://{address}{query}")["beans"]
+        return bean
 
     def _workers(self, site: Site, index: int) -> set[str]:
         """The addresses of the worker of an index: Nomad stops the highest first."""

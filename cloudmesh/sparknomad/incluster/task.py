@@ -60,6 +60,7 @@ def prepare() -> Path:
         "credentials_variable": os.environ.get("NOMAD_META_credentials", ""),
         **places,
         "moves": True,
+        "least_copies": int(os.environ.get("SPARKNOMAD_LEAST_COPIES") or 1),
         "staging": {
             "root": "/sparknomad/staged",
             "outgoing": "/sparknomad/outgoing",
