@@ -133,9 +133,33 @@ def lab(
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "lines of text.txt").write_text("one\ntwo\nthree\n")
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler = functools.partial(Signed, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, threaded(server):
         yield f"http://127.0.0.1:{server.server_port}"
+
+
+class Signed(SimpleHTTPRequestHandler):
+    """A web server that lets a URL be signed, for GET alone, as the clouds' stores do."""
+
+    def do_HEAD(self) -> None:
+        if "sig=" in self.path:
+            self.send_error(403)
+        else:
+            super().do_HEAD()
+
+    def do_GET(self) -> None:
+        if "sig=" in self.path and not self.path.endswith("?sig=a%2Fb%3D"):
+            self.send_error(403)
+            return
+        if self.headers.get("Range") == "bytes=0-0":  # as much as the agent asks for the length
+            size = Path(self.translate_path(self.path)).stat().st_size
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes 0-0/{size}")
+            self.send_header("Content-Length", "1")
+            self.end_headers()
+            self.wfile.write(b"o")
+            return
+        super().do_GET()
 
 
 def gets(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -248,6 +272,11 @@ def test_the_web_is_staged_whatever_the_job_says(lab: Lab, web: str) -> None:
     assert missing.code == 3 and "there is nothing of this name" in missing.err
 
 
+@pytest.mark.parametrize("place", ["lines%20of%20text.txt", "lines%20of%20text.txt?sig=a%2Fb%3D"])
+def test_a_url_of_the_web_is_taken_as_it_was_escaped(lab: Lab, web: str, place: str) -> None:
+    assert lab.run(f"{web}/{place}")[0].out == "3\n"
+
+
 def test_a_missing_input_fails_before_the_program_starts(lab: Lab) -> None:
     done = lab("job", "run", "lines.yaml", "--param", "input=aws:nowhere/")
     assert done.code == 3
@@ -292,6 +321,15 @@ def test_a_copy_between_clouds_is_made_in_the_cluster(lab: Lab) -> None:
         "aws:to/deep/2.txt",
         "aws:to/with blank.txt",
     ]
+
+
+def test_a_copy_into_the_cluster_is_the_last_one_though_the_size_is_the_same(lab: Lab) -> None:
+    middle = 200_000
+    for letter in "ab":  # what differs is far from both ends, which are read back
+        lab.put("same/size.txt", "x" * middle + letter + "x" * middle)
+        lab.ok("storage", "copy", "aws:same/", "cluster:same/")
+        lab.ok("storage", "get", "cluster:same/size.txt", f"{lab.command.home}/{letter}.txt")
+        assert (lab.command.home / f"{letter}.txt").read_text()[middle] == letter
 
 
 def test_every_worker_is_checked_with_every_storage(lab: Lab) -> None:

@@ -5,8 +5,8 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.HttpURLConnection;
 import java.net.URI;
-import java.net.URISyntaxException;
 import java.net.URL;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.EtagSource;
@@ -28,6 +28,7 @@ import org.apache.hadoop.util.Progressable;
 public final class HttpFileSystem extends FileSystem {
   private static final int MILLISECONDS = 60_000;
   private static final int REDIRECTS = 5;
+  private static final String PLAIN = "-._~/?!$&'()*+,;=:@";
 
   private URI uri;
 
@@ -74,18 +75,26 @@ public final class HttpFileSystem extends FileSystem {
     }
   }
 
-  /** The URL of a path: what follows a question mark is its query. */
+  /** The URL of a path, as it was written: what follows a question mark is its query. */
   private URL url(Path path) throws IOException {
-    String text = path.toUri().getPath();
-    int mark = text.indexOf('?');
-    try {
-      URI whole = new URI(uri.getScheme(), uri.getAuthority(),
-          mark < 0 ? text : text.substring(0, mark), mark < 0 ? null : text.substring(mark + 1),
-          null);
-      return new URL(whole.toASCIIString());
-    } catch (URISyntaxException error) {
-      throw new IOException(path + " is no URL", error);
+    return new URL(uri.getScheme() + "://" + uri.getAuthority() + escaped(path.toUri().getPath()));
+  }
+
+  /** Escapes what no URL has (RFC 3986); what is escaped already stays as it is. */
+  static String escaped(String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    StringBuilder made = new StringBuilder(bytes.length);
+    for (int at = 0; at < bytes.length; at++) {
+      char one = (char) (bytes[at] & 0xff);
+      boolean escape = one == '%' && at + 2 < bytes.length
+          && Character.digit(bytes[at + 1], 16) >= 0 && Character.digit(bytes[at + 2], 16) >= 0;
+      if (escape || one < 128 && (Character.isLetterOrDigit(one) || PLAIN.indexOf(one) >= 0)) {
+        made.append(one);
+      } else {
+        made.append(String.format("%%%02X", (int) one));
+      }
     }
+    return made.toString();
   }
 
   private HttpURLConnection connect(Path path, String method, String range) throws IOException {
@@ -132,7 +141,9 @@ public final class HttpFileSystem extends FileSystem {
     HttpURLConnection connection = connect(path, "HEAD", null);
     long length = connection.getContentLengthLong();
     int status = connection.getResponseCode();
-    if (status == 405 || status == 501 || (status < 300 && length < 0)) {
+    // A URL that was signed for GET refuses HEAD.
+    boolean refused = status == 401 || status == 403 || status == 405 || status == 501;
+    if (refused || (status < 300 && length < 0)) {
       connection.disconnect();
       connection = connect(path, "GET", "bytes=0-0");
       check(connection, path);

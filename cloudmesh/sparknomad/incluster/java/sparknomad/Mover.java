@@ -6,6 +6,7 @@ import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
@@ -19,14 +20,19 @@ import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.FutureDataInputStreamBuilder;
+import org.apache.hadoop.fs.Options;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.s3a.S3AFileStatus;
+import org.apache.hadoop.hdfs.DistributedFileSystem;
 
 /** Moves shards, several at a time, and tries again what a network can lose. */
 final class Mover {
   private static final int BUFFER = 1024 * 1024;
   private static final int ATTEMPTS = 6;
   private static final long LONGEST_PAUSE_MS = 20_000;
+
+  /** Buckets whose ETags were found to be no checksums. */
+  private static final Set<String> SEALED = ConcurrentHashMap.newKeySet();
 
   private final Configuration conf;
   private final String host;
@@ -121,7 +127,7 @@ final class Mover {
     try {
       counted = write(shard, from, source, to, written, proof);
       if (renames) {
-        publish(to, written, target, shard.length);
+        publish(to, written, target, shard);
       }
       if (shard.verify) {
         moved.proven = proof.verify(to, target);
@@ -147,13 +153,18 @@ final class Mover {
     }
   }
 
-  private static void publish(FileSystem storage, Path from, Path to, long length)
+  private static void publish(FileSystem storage, Path from, Path to, Shard shard)
       throws IOException {
     if (storage.rename(from, to)) {
       return;
     }
-    if (isThere(storage, to, length)) {
+    // What has its name is the same only where it is known by its source's version.
+    if (shard.resume && isThere(storage, to, shard.length)) {
       storage.delete(from, false);
+      return;
+    }
+    if (storage instanceof DistributedFileSystem) {
+      ((DistributedFileSystem) storage).rename(from, to, Options.Rename.OVERWRITE);
       return;
     }
     storage.delete(to, false);
@@ -227,10 +238,19 @@ final class Mover {
     if (digest.isEmpty() || !Proof.isMd5(shard.version)) {
       return;
     }
-    if (digest.equals(Proof.plain(shard.version)) || digest.equals(seen.put(shard.source, digest))) {
+    if (digest.equals(Proof.plain(shard.version)) || SEALED.contains(bucket(shard.source))) {
+      return;
+    }
+    if (digest.equals(seen.put(shard.source, digest))) {
+      SEALED.add(bucket(shard.source));
       return;
     }
     throw new IOException(shard.source + " arrived damaged: its MD5 is not its ETag");
+  }
+
+  private static String bucket(String source) {
+    java.net.URI place = new Path(source).toUri();
+    return place.getScheme() + "://" + place.getAuthority();
   }
 
   /** Ends an output without making it visible, where the storage can. */
