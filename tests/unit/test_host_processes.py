@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import firewall_script
 from cloudmesh.sparknomad.cluster.nomad.hosts.facts import Facts, problems, read_facts
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority
-from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
+from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
+from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.compute import ssh
 from cloudmesh.sparknomad.compute.inventory import Host
 
@@ -225,3 +227,53 @@ def test_only_our_own_processes_are_taken_for_a_clusters(home: Path) -> None:
         while [each.pid for each in provider._strays("local")] != [ours.pid]:
             assert time.monotonic() < give_up, provider._strays("local")
             time.sleep(0.05)
+
+
+# a directory, and a firewall
+
+
+def test_what_is_another_programs_is_no_place_for_ours(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    (place / "images").mkdir(parents=True)
+    found = facts(place, "10.0.0.5")
+    told = problems(found, machine=found.machine, cluster_id="c", ports=(), needed_disk=0, skew=0)
+    assert found.foreign == ("images",)
+    assert any("there is images of another program" in each for each in told)
+    on_host("claim", place, identity="mine")
+    assert facts(place, "10.0.0.5").foreign == ()
+
+
+def test_a_directory_of_others_keeps_its_mode(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o750)
+    theirs.chmod(0o750)
+    for place in (theirs, tmp_path / "new"):
+        assert on_host("claim", place, identity="mine").returncode == 0
+        assert (place / "c" / "id").read_text() == "mine\n"
+    assert theirs.stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_rules_of_the_firewall_are_there_when_the_host_has_booted(tmp_path: Path) -> None:
+    """With a stand-in for iptables, which would shut this machine's ports."""
+    place, log = tmp_path / "c", tmp_path / "log"
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "iptables"
+    tool.write_text(f'#!/bin/sh\necho "$*" >>{log}\n[ "$2" != -C ]\n')
+    tool.chmod(0o755)
+    cluster = NomadCluster.__new__(NomadCluster)
+    object.__setattr__(cluster, "directory", str(place))
+    object.__setattr__(cluster, "identity", "i" * 36)
+    host = HostRecord("h", "10.0.0.5")
+    place.mkdir()
+    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    def run(*words: str, text: str = "") -> str:
+        log.unlink(missing_ok=True)
+        subprocess.run(words, input=text, text=True, check=True, env=environment, cwd=place)
+        return log.read_text()
+
+    at_once = run("sh", "-s", text=firewall_script(cluster, [host]))
+    assert "-s 10.0.0.5 -j RETURN" in at_once and "-j DROP" in at_once
+    assert run("sh", "./firewall.sh") == at_once
+    assert "sh ./firewall.sh" in text("agent")

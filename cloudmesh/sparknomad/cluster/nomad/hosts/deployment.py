@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from cloudmesh.sparknomad.waiting import Deadline, wait_until
 __all__ = ["Deployment", "firewall_chain", "firewall_script", "host_files", "mark_of"]
 
 _JOIN_SECONDS = 60.0
+
+
+_FIREWALL = "firewall.sh"
 
 
 def firewall_chain(cluster: NomadCluster) -> str:
@@ -73,13 +77,15 @@ def mark_of(files: Mapping[str, bytes], nomad: str) -> str:
 
 
 def firewall_script(cluster: NomadCluster, hosts: Sequence[HostRecord]) -> str:
-    """What lets only these hosts reach what tasks serve on one of them."""
-    return script(
+    """What lets only these hosts reach what tasks serve on one of them, also when it has booted."""
+    rules = script(
         "firewall",
         chain=firewall_chain(cluster),
         hosts=" ".join(host.address for host in hosts),
         ports=":".join(map(str, HOST_PORTS)),
     )
+    # Rules go with the kernel: the agent sets them before it begins.
+    return f"{placing({f'{cluster.directory}/{_FIREWALL}': rules.encode()})}{rules}"
 
 
 @dataclass(frozen=True)
@@ -281,18 +287,21 @@ class Deployment:
     async def _protect(self, reached: Reached) -> None:
         """Let only the cluster's hosts reach what its tasks serve."""
         if not self.cluster.firewall:
+            kept = shlex.quote(f"{self.cluster.directory}/{_FIREWALL}")
+            await reached.run(f"rm -f {kept}", "leaving the firewall alone")
             return
         rules = firewall_script(self.cluster, [host for host in reached.records if host.address])
         asked = {host.name for host in reached.good}
         done = await reached.run(rules, "setting up the firewall")
         bad = [host for host in reached.records if host.name in asked - done.keys()]
-        if bad:
+        if bad and self.spared is None:
             listed = "; ".join(f"{host.name}: {host.problem}" for host in bad)
             raise ClusterError(
                 f"Spark and HDFS could not be closed to others: {listed}",
                 hint="Install iptables there, or say firewall: false in the spec where the "
                 "network itself keeps others out.",
             )
+        self._judge(reached)
 
     async def _start(self, reached: Reached, hosts: Sequence[HostRecord]) -> dict[str, str]:
         cluster = self.cluster.changed(hosts=reached.records)

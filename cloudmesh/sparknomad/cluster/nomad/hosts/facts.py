@@ -32,6 +32,7 @@ class Facts:
         cluster: the id of the cluster of this name that is there, or empty.
         nomad: the SHA-256 of the Nomad that is there, or empty.
         images: the ids of the images that are unpacked there.
+        foreign: names in the cluster's directory that ours would take, and another has.
     """
 
     time: float
@@ -49,6 +50,7 @@ class Facts:
     cluster: str
     nomad: str
     images: frozenset[str]
+    foreign: tuple[str, ...] = ()
 
 
 def read_facts(told: str) -> Facts:
@@ -83,6 +85,7 @@ def read_facts(told: str) -> Facts:
         cluster=one("cluster"),
         nomad=one("nomad"),
         images=frozenset(values.get("image", ())),
+        foreign=tuple(values.get("foreign", ())),
     )
 
 
@@ -128,6 +131,11 @@ def problems(
         found.append(
             "a cluster of this name was deployed there from elsewhere; destroy it from there, "
             "or choose another name"
+        )
+    if facts.foreign:
+        found.append(
+            f"in directory: there is {', '.join(facts.foreign)} of another program; give one of "
+            "the cluster's own"
         )
     taken = [port for port in ports if port in facts.listening]
     if taken and facts.cluster != cluster_id:

@@ -100,8 +100,9 @@ class Reached:
         hosts = [host_of(record) for record in self.good if record.name in names]
         for host in hosts if what else ():
             self.show(host.name, what)
-        enough = None if self.spared is None else len(hosts) - self.spared
-        answers = await each_host(hosts, lambda host: do(self.shells[host.name]), enough)
+        answers = await each_host(
+            hosts, lambda host: do(self.shells[host.name]), self._enough(len(hosts))
+        )
         good: dict[str, Answer] = {}
         for name, answer in answers.items():
             if isinstance(answer, Exception):
@@ -109,6 +110,15 @@ class Reached:
             else:
                 good[name] = answer
         return good
+
+    def _enough(self, count: int) -> int | None:
+        """After how many of so many hosts the others are held to their pace; ``None``: never."""
+        if self.spared is None:
+            return None
+        # Those that have failed already are some of the spared ones.
+        failed = len(self.records) - len(self.good)
+        enough = count - max(0, self.spared - failed)
+        return enough if enough > 0 else None
 
     async def run(
         self,

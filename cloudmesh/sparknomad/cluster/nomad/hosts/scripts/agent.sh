@@ -8,6 +8,10 @@ if [ -d data/alloc ] && ! grep -q -F " $PWD/data/" /proc/self/mounts; then
   # It mounts only where there is no directory yet; one with files in it stays.
   rmdir data/alloc/*/*/alloc data/alloc/*/*/secrets data/alloc/*/*/private 2>/dev/null
 fi
+# Rules of a firewall go with the kernel, and nothing of the cluster is to be reached without them.
+if [ -f firewall.sh ]; then
+  sh ./firewall.sh >>agent.log 2>&1 || exit 1
+fi
 ulimit -n 65536 2>/dev/null
 # The sockets of Nomad's helpers go with the cluster, also when one was killed. The path of a socket
 # has at most 107 bytes (unix(7)); too long a place is left to Nomad.

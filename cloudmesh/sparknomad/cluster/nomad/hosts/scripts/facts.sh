@@ -16,6 +16,12 @@ for tool in tar gzip mount sha256sum setsid curl wget python3 perl bash iptables
 done
 ip -o address show 2>/dev/null | awk '{ split($4, a, "/"); print "interface=" a[1] " " $2 }'
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print "listening=" $2 }'
+# What lies there without our mark is another program's.
+if [ ! -e "$directory/.sparknomad" ] && ! ls "$directory"/*/id >/dev/null 2>&1; then
+  for each in images store nomad; do
+    [ -e "$directory/$each" ] && echo "foreign=$each"
+  done
+fi
 [ -f "$directory/$cluster/id" ] && echo "cluster=$(cat "$directory/$cluster/id")"
 [ -f "$directory/nomad" ] && echo "nomad=$(sha256sum "$directory/nomad" | cut -d' ' -f1)"
 for image in "$directory"/images/*; do

@@ -67,7 +67,8 @@ fi
 rm -rf -- "$place" || echo "directory $place"
 # What several clusters share goes with the last of them.
 others=$(find "$directory" -mindepth 2 -maxdepth 2 -name id 2>/dev/null)
-[ -n "$others" ] || rm -rf -- "$directory"/images "$directory"/store "$directory"/nomad "$directory"/.nomad.*
+[ -n "$others" ] || [ ! -e "$directory/.sparknomad" ] ||
+  rm -rf -- "$directory"/images "$directory"/store "$directory"/nomad "$directory"/.nomad.* "$directory"/.sparknomad
 rmdir "$directory" 2>/dev/null
 [ -d "$place" ] && echo "directory $place"
 exit 0
