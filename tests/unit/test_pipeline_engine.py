@@ -293,3 +293,50 @@ def test_what_may_have_been_sent_is_noted_before(count: int, concurrency: int) -
     ended = run(plan(*steps, concurrency=concurrency), cluster, save=cluster.saved.append)
     first = [each for each in cluster.unknown if each.endswith("-0")]
     assert ended.state == "succeeded" and first == []
+
+
+@given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 12))
+def test_retries_are_noted_before_they_are_sent_too(
+    count: int, failures: int, concurrency: int
+) -> None:
+    cluster = Choosy(fails={f"s{number}": failures for number in range(count)})
+    steps = [step(f"s{number}", retries=failures) for number in range(count)]
+    ended = run(plan(*steps, concurrency=concurrency), cluster, save=cluster.saved.append)
+    assert ended.state == "succeeded" and cluster.unknown == []
+
+
+def test_a_run_whose_answer_was_lost_is_watched_and_ended() -> None:
+    cluster = Choosy()
+    send = cluster.send
+
+    def lost(attempt: Attempt) -> None:
+        send(attempt)
+        if attempt.run == "a-0" and len(cluster.sent) == 1:
+            raise OSError("the answer did not come")
+
+    cluster.send = lost  # type: ignore[method-assign]
+    ended = run(plan(step("a")), cluster, save=cluster.saved.append)
+    assert ended.state == "succeeded" and cluster.sent == ["a-0"]
+    assert all(each.steps[0].runs == ("a-0",) for each in cluster.saved)
+
+
+def test_a_state_that_can_not_be_kept_sends_nothing_and_loses_nothing() -> None:
+    cluster, full = Choosy(), [3]
+
+    def save(state: PipelineState) -> None:
+        if full[0]:
+            full[0] -= 1
+            raise OSError("no space left on device")
+        cluster.saved.append(state)
+
+    ended = run(DIAMOND, cluster, save=save)
+    assert ended.state == "succeeded" and len(cluster.sent) == 4
+
+
+def test_nothing_is_sent_when_all_is_to_end() -> None:
+    cluster = Choosy()
+    ended = run(
+        plan(step("a"), step("b")), cluster,
+        save=cluster.saved.append, stopping=lambda: bool(cluster.saved),
+    )  # fmt: skip
+    assert ended.state == "cancelled" and cluster.sent == []

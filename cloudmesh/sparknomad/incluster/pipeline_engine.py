@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +69,7 @@ class Engine:
     say: Callable[[str], None] = lambda line: None
     _steps: dict[str, StepState] = field(default_factory=dict)
     _sent: dict[str, float] = field(default_factory=dict)
+    _unsent: dict[str, Attempt] = field(default_factory=dict)
     _saved: str = ""
 
     def run(self, pause: Callable[[float], None] = time.sleep) -> PipelineState:
@@ -105,6 +106,7 @@ class Engine:
         if all(step.state in _ENDED for step in self._steps.values()):
             return self._keep(self._outcome(), finished=self.clock())
         self._keep("running")
+        self._send()
         return None
 
     # what there is
@@ -131,12 +133,14 @@ class Engine:
         running = [step for step in self._steps.values() if step.state == "running"]
         known = self.backend.look([step.runs[-1] for step in running]) if running else {}
         for step in running:
-            seen = known.get(step.runs[-1])
-            if seen is None:
+            run = step.runs[-1]
+            seen = known.get(run)
+            if seen is not None:
+                self._unsent.pop(run, None)  # it was taken, though no answer came
+                step = replace(step, started=step.started or seen.started, reason=seen.reason)
+                self._steps[step.name] = step if not seen.ended else self._ended(step, seen)
+            elif run not in self._unsent:
                 self._missing(step)
-                continue
-            step = replace(step, started=step.started or seen.started, reason=seen.reason)
-            self._steps[step.name] = step if not seen.ended else self._ended(step, seen)
 
     def _missing(self, step: StepState) -> None:
         """A run that was sent, and is not known: it may only not be listed yet."""
@@ -150,41 +154,48 @@ class Engine:
             return replace(step, state="succeeded", finished=seen.finished or self.clock())
         left = self._planned(step.name).attempts[len(step.runs) :]
         if left and seen.state != "cancelled" and not self.stopping():
-            return self._send(replace(step, runs=(*step.runs, left[0].run)), left[0])
+            return self._to_send(step, left[0])
         state = "cancelled" if seen.state == "cancelled" else "failed"
         return replace(step, state=state, finished=seen.finished or self.clock())
 
     # what is due
 
-    def _begin_ready(self) -> None:
-        """Begin what nothing keeps waiting.
+    def _to_send(self, step: StepState, attempt: Attempt) -> StepState:
+        """The step with a run that is sent when it has been noted.
 
-        It is noted before it is sent: whoever ends the pipeline from outside then knows all runs
-        that there may be.
+        Whoever ends the pipeline from outside then knows all runs that there may be.
+        """
+        self._unsent[attempt.run] = attempt
+        return replace(step, state="running", runs=(*step.runs, attempt.run))
+
+    def _send(self) -> None:
+        """Send what was noted.
 
         Raises:
-            OSError: if something could not be sent now; all else was.
+            OSError: if something could not be sent now; all else was, and it is sent again.
         """
-        before = dict(self._steps)
-        begun = list(self._ready())
-        if begun:
-            self._keep("running")
         away: OSError | None = None
-        for planned in begun:
-            name, attempt = planned.name, planned.attempts[0]
+        for step in list(self._steps.values()):
+            attempt = self._unsent.get(step.runs[-1]) if step.runs else None
+            if step.state != "running" or attempt is None or self._why_end():
+                continue
             try:
-                self._steps[name] = self._send(self._steps[name], attempt)
-            except OSError as error:
+                self.backend.send(attempt)
+            except OSError as error:  # it may have been taken all the same
                 away = error
-                reason = f"not sent yet: {error}"
-                ready = self._steps[name].ready
-                self._steps[name] = replace(before[name], ready=ready, reason=reason)
+                self._steps[step.name] = replace(step, reason=f"not sent yet: {error}")
+                continue
+            except RefusedError as error:
+                now = self.clock()
+                ended = replace(step, state="failed", reason=str(error), finished=now)
+                self._steps[step.name] = ended
+            self._sent[attempt.run] = self.clock()
+            del self._unsent[attempt.run]
         if away:
-            self._keep("running")
             raise away
 
-    def _ready(self) -> Iterator[PlannedStep]:
-        """The steps that begin now; they count as running, with their first run."""
+    def _begin_ready(self) -> None:
+        """Note what begins now: what nothing keeps waiting."""
         running = sum(step.state == "running" for step in self._steps.values())
         for planned in self.plan.steps:
             step = self._steps[planned.name]
@@ -203,18 +214,7 @@ class Engine:
             self._steps[step.name] = step
             if running < self.plan.concurrency:
                 running += 1
-                runs = (planned.attempts[0].run,)
-                self._steps[step.name] = replace(step, state="running", runs=runs, reason="")
-                yield planned
-
-    def _send(self, step: StepState, attempt: Attempt) -> StepState:
-        """Send the last run of a step."""
-        try:
-            self.backend.send(attempt)
-        except RefusedError as error:
-            return replace(step, state="failed", reason=str(error), finished=self.clock())
-        self._sent[attempt.run] = self.clock()
-        return step
+                self._steps[step.name] = self._to_send(step, planned.attempts[0])
 
     # the end
 

@@ -33,7 +33,7 @@ from cloudmesh.sparknomad.cluster.nomad.roles import (
     pipeline_rules,
 )
 from cloudmesh.sparknomad.cluster.pipelines import PipelineSubmission, plan_of
-from cloudmesh.sparknomad.errors import UnreachableError
+from cloudmesh.sparknomad.errors import InputError, UnreachableError
 from cloudmesh.sparknomad.incluster.allocations import ENDED
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, break_off
 from cloudmesh.sparknomad.incluster.pipeline_launch import launch_id
@@ -63,6 +63,12 @@ class Pipelining(Recorded):
         role = self.role(cluster)
         if role and schedule:
             raise forbidden(cluster, role, "run pipelines by a schedule")
+        if schedule and self._read(cluster).idle:
+            raise InputError(
+                f"cluster {cluster!r} stops when nothing runs (idle), and what a schedule needs "
+                "goes with it.",
+                hint="Deploy the cluster without idle: workers: {min, max} lets workers go.",
+            )
         if role == "reader":
             raise forbidden(cluster, role, "run pipelines")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+from cloudmesh.sparknomad.cluster.nomad import vault
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.pipelining import (
@@ -34,7 +35,13 @@ class Scheduling(Pipelining):
         cluster = self._read(spec.cluster)
         nomad = self._runs_nomad(spec.cluster)
         asked = self._bring_plan(nomad, spec.cluster, schedule.pipeline, lasting=True)
-        job = scheduled_job(cluster, cluster.spark, schedule, asked["plan"])
+        runs = {
+            vault.digest(each.run) for step in schedule.pipeline.steps for each in step.submissions
+        }
+        # Kept with the job: the plan, which tells them too, may be lost with the HDFS.
+        written = nomad.variables(vault.LASTING)
+        own_paths = [each for each in written if each.rpartition("/")[2] in runs]
+        job = scheduled_job(cluster, cluster.spark, schedule, asked["plan"], own_paths)
         own = SCHEDULE + schedule.pipeline.run
         nomad.put_policy(PIPELINE_POLICY + own, pipeline_rules(nomad.namespace), own)
         register_job(nomad, job)
@@ -70,18 +77,18 @@ class Scheduling(Pipelining):
 
     def _forget_schedule(self, nomad: Nomad, schedule: str, job: dict[str, Any]) -> None:
         """Remove the credentials and the plan of a schedule."""
-        name = (job.get("Meta") or {}).get("plan", "")
+        meta = job.get("Meta") or {}
+        name, paths = meta.get("plan", ""), set(meta.get("scheduled_credentials", "").split())
         zones = job.get("Datacenters") or ["*"]
         hdfs = Access(nomad, "" if zones == ["*"] else zones[0]).hdfs()
         try:
             content = hdfs.read(f"{PLANS}/{name}")
             if content is not None:
-                plan = Plan.read(json.loads(content))
-                for each in _credentials(plan):
-                    nomad.delete_variable(each)
-                if plan.secret:
-                    nomad.delete_variable(key_path(schedule))
-                hdfs.delete(f"{PLANS}/{schedule}")
+                paths |= _credentials(Plan.read(json.loads(content)))
+            for each in paths:
+                nomad.delete_variable(each)
+            nomad.delete_variable(key_path(schedule))
+            hdfs.delete(f"{PLANS}/{schedule}")
         except WebHdfsError as error:
             raise UnreachableError(
                 f"The schedule has ended, but its credentials are still there: {error}",
