@@ -334,6 +334,15 @@ class Store:
             )
         return _run(row)
 
+    def reopen_run(self, run: str) -> None:
+        """Look again after a run that was thought lost: it is sent once more."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET state = ?, reason = '', finished = NULL"
+                " WHERE run = ? AND state = ?",
+                (RunState.PENDING.value, as_text(run), RunState.LOST.value),
+            )
+
     def runs(
         self,
         *,

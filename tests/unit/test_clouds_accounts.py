@@ -11,7 +11,7 @@ import yaml
 
 from cloudmesh.sparknomad.bundles import Bundle
 from cloudmesh.sparknomad.compute.compute import Compute
-from cloudmesh.sparknomad.compute.groups import Groups
+from cloudmesh.sparknomad.compute.groups import Group, Groups
 from cloudmesh.sparknomad.compute.kinds.clouds import cloud_of
 from cloudmesh.sparknomad.compute.kinds.libcloud import LibcloudCompute
 from cloudmesh.sparknomad.compute.machines import (
@@ -91,7 +91,7 @@ class Sky(Compute):
         tags = request.tags
         made = Machine(
             tags.name, tags.name, "sky", MachineState.RUNNING, tags.group, tags.member,
-            owner=tags.owner, public="192.0.2.1",
+            owner=tags.owner, creator=tags.creator, public="192.0.2.1",
         )  # fmt: skip
         self._mine[made.id] = made
         return made
@@ -189,13 +189,13 @@ def test_who_takes_over_a_cluster_manages_its_machines(
     assert group["owner"] == first._groups.owner and len(group["members"]) == 2
     second = managers(tmp_path, monkeypatch, "second")
     bundle = Bundle("c", "nomad", "", {}, {}, groups=groups)
-    second._take_groups(bundle)
+    second._take_groups(second._groups_of(bundle))
     assert len(second.compute_list("sky")) == 2
     assert second.compute_orphans(everyone=True) == []
     assert len(second._with_machines(cluster, create=False, timeout=5).hosts) == 2
     made = second.compute_create("farm", count=3, timeout=5)
     assert {each.owner for each in made} == {group["owner"]}
-    second._take_groups(bundle)  # taken over again
+    second._take_groups(second._groups_of(bundle))  # taken over again
     assert len(second.compute_destroy("farm", timeout=5) or ()) == 3
     assert not Sky.accounts["a"]
 
@@ -212,7 +212,7 @@ def test_another_group_of_the_name_is_kept(
     second = managers(tmp_path, monkeypatch, "second")
     second.compute_create("farm", "sky", count=1, timeout=5)
     with pytest.raises(ConflictError, match="another group 'farm'"):
-        second._take_groups(Bundle("c", "nomad", "", {}, {}, groups=groups))
+        second._groups_of(Bundle("c", "nomad", "", {}, {}, groups=groups))
     assert len(second.compute_destroy("farm", timeout=5) or ()) == 1
     assert len(Sky.accounts["a"]) == 1
 
@@ -230,3 +230,29 @@ def test_machines_of_a_group_stay_at_their_site(
     cluster = build_spec(ClusterSpec, {"cluster": "c", "sites": sites})
     hosts = manager._with_machines(cluster, create=False, timeout=5).hosts
     assert sorted(host.site or "" for host in hosts) == ["home", "virginia", "virginia"]
+
+
+def test_nothing_of_another_operator_is_an_orphan_here(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARKNOMAD_CACHE", str(tmp_path / "cache"))
+    cluster = ClusterSpec(cluster="c", hosts=({"compute": "farm"},))  # type: ignore[arg-type]
+    first = managers(tmp_path, monkeypatch, "first")
+    for name in ("farm", "other"):
+        first.compute_create(name, "sky", count=2, timeout=5)
+    second = managers(tmp_path, monkeypatch, "second")
+    taken = [Group.read(each) for each in first._exported_groups(cluster)]
+    second._take_groups(taken)
+    assert second.compute_orphans() == [] and second.compute_end_orphans(timeout=5) == []
+    assert len(second.compute_list("sky")) == 2
+    creator = property(lambda groups: "another-at-there")
+    monkeypatch.setattr(Groups, "creator", creator)
+    assert len(second.compute_create("farm", count=3, timeout=5)) == 3
+    monkeypatch.undo()
+    first = managers(tmp_path, monkeypatch, "first")
+    assert first.compute_orphans() == [] and first.compute_end_orphans(timeout=5) == []
+    assert len(Sky.accounts["a"]) == 5
+    # Taken over once more, what was made there since is not forgotten.
+    second._take_groups(taken)
+    known = second._groups.find("farm")
+    assert known and len(known.members) == 3

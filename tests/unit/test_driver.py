@@ -732,5 +732,5 @@ def test_a_program_whose_master_has_moved_is_begun_anew(make: Make, tmp_path: Pa
     assert driver.execute() == 0
     kinds = [attempt["kind"] for attempt in outcome(tmp_path)["attempts"]]
     assert kinds == ["infrastructure", "succeeded"] and renewed == [0, 1]
-    assert "servers have moved" in outcome(tmp_path)["attempts"][0]["reason"]
+    assert "master has moved" in outcome(tmp_path)["attempts"][0]["reason"]
     assert "Spark's master is at spark://h:1 now" in (tmp_path / "run/stderr").read_text()

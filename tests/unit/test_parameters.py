@@ -123,6 +123,20 @@ def test_bounds_patterns_and_choices(parameter: dict[str, Any], good: str, bad: 
         value_of(bad, **parameter)
 
 
+@pytest.mark.parametrize("pattern", ["out/{i}", r"\d{4}-{d}", "(x){e<=1}", "[[:alpha:]]", "(?<a"])
+def test_a_pattern_that_others_would_read_otherwise_is_refused(pattern: str) -> None:
+    document = {"x": {"type": "string", "pattern": pattern}}
+    job = build_spec(JobSpec, {"job": "j", "program": "p.py", "parameters": document})
+    with pytest.raises(SpecError, match="pattern: "):
+        check_job(job)
+
+
+@pytest.mark.parametrize("pattern", [r"\d{4}-\d{2}", "a{2,}", "a{,3}", r"out/\{i\}", "[a-z]+"])
+def test_a_usual_pattern_is_taken(pattern: str) -> None:
+    document = {"x": {"type": "string", "pattern": pattern}}
+    check_job(build_spec(JobSpec, {"job": "j", "program": "p.py", "parameters": document}))
+
+
 def test_a_pattern_that_takes_for_ever_is_told() -> None:
     job = build_spec(
         JobSpec,

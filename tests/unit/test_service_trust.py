@@ -11,6 +11,7 @@ import pytest
 
 from cloudmesh.sparknomad.cluster.memory import MemoryProvider
 from cloudmesh.sparknomad.errors import (
+    ClusterError,
     ForbiddenError,
     InputError,
     NotFoundError,
@@ -262,3 +263,23 @@ def test_a_pipeline_that_is_sent_again_has_the_same_runs(
     assert first == second and len(set(first)) == 4
     once(service, "pipeline_run", "another", pipeline="p")
     assert not set(first) & set(clusters["nomad"].pipelines[-1])
+
+
+def test_a_run_that_was_thought_lost_is_looked_after_when_it_is_sent_again(
+    service: Service, clusters: dict[str, Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define(service, "job")
+    submit = clusters["nomad"]._submit
+
+    def refuse(spec: ClusterSpec, submission: Submission) -> RunStatus:
+        raise ClusterError("no leader")
+
+    monkeypatch.setattr(clusters["nomad"], "_submit", refuse)
+    with pytest.raises(ClusterError):
+        once(service, "job_run", "key", job="job")
+    (noted,) = service.calls().manager.store.runs()
+    assert noted.state is RunState.LOST
+    monkeypatch.setattr(clusters["nomad"], "_submit", submit)
+    made, _, _ = once(service, "job_run", "key", job="job")
+    again = service.calls().manager.job_wait(made["run"], timeout=20)
+    assert again.run == noted.run and again.state is RunState.SUCCEEDED

@@ -125,9 +125,10 @@ class Compute(ABC):
         Args:
             everyone: also those with our tag that were created from elsewhere.
         """
-        owners = self.groups.owners if self.creates and not everyone else None
         found = [each for each in self._list() if not each.state.is_terminal]
-        found = [each for each in found if owners is None or each.owner in owners]
+        if self.creates and not everyone:
+            managed = self.groups.managed()
+            found = [each for each in found if managed(each)]
         return sorted(found, key=lambda machine: (machine.group, machine.name))
 
     def members(self, group: Group, *, force: bool = False) -> dict[str, Machine]:

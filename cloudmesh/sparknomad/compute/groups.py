@@ -9,14 +9,14 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cloudmesh.sparknomad.compute.machines import Tags, check_group_name
+from cloudmesh.sparknomad.compute.machines import Machine, Tags, check_group_name
 from cloudmesh.sparknomad.compute.spec import ComputeSpec
 from cloudmesh.sparknomad.processes import exclusive, locked, write_private
 from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
@@ -104,6 +104,15 @@ class Group:
             )
         )
 
+    def joined(self, known: Group) -> Group:
+        """A copy that has also the machines of the same group as it is known here."""
+        members = {each.id: each for each in self.members}
+        for each in known.members:
+            if each.id not in members or (each.machine and not members[each.id].machine):
+                members[each.id] = each
+        count = max(self.count, known.count)
+        return self.changed(members=tuple(members.values()), count=count)
+
     def made_whole(self) -> Group:
         """A copy that owns all its machines."""
         owned = tuple(replace(each, owned=True) for each in self.members)
@@ -135,10 +144,11 @@ class Groups:
                 write_private(file, secrets.token_hex(4))
             return file.read_text("utf-8")
 
-    @property
-    def owners(self) -> frozenset[str]:
-        """Whose machines are managed from here: our own, and those of groups taken over."""
-        return frozenset({self.owner, *(group.owner for group in self.all() if group.owner)})
+    def managed(self) -> Callable[[Machine], bool]:
+        """Tells the machines that are managed here: our own, and those of groups taken over."""
+        own = self.owner
+        taken = {(group.name, group.owner) for group in self.all() if group.owner}
+        return lambda machine: machine.owner == own or (machine.group, machine.owner) in taken
 
     def owner_of(self, group: Group) -> str:
         """What the tags of a group's machines tell."""

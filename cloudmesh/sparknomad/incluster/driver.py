@@ -405,7 +405,7 @@ class Driver:
         """Pause while the program runs."""
         self._pause(seconds)
         if self.servers.have_moved():
-            raise InfrastructureError("the cluster's servers have moved: their executors are lost")
+            raise InfrastructureError("Spark's master has moved: its executors are lost")
 
     def _meanwhile(self, work: Callable[[], _Result]) -> _Result:
         """Do what blocks, and see meanwhile whether the run shall end."""

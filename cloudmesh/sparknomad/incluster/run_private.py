@@ -149,7 +149,7 @@ def ask_nomad(address: str, private: Path, path: str) -> Any:
 
 def server_address(address: str, private: Path, name: str) -> str:
     """Where one of the cluster's servers is, which are in a namespace of their own; or empty."""
-    told = ask_nomad(address, private, f"/v1/service/{quote(name)}?namespace=default")
+    told = ask_nomad(address, private, f"/v1/service/{quote(name)}?namespace=default&stale=true")
     return f"{told[0]['Address']}:{told[0]['Port']}" if told else ""
 
 

@@ -274,8 +274,15 @@ class Catalog:
     def _bury(self, key: str) -> None:
         """Remove what is left of an entry that does not say what it is."""
         place = self._path("entries", key)
-        if self.files.times(place) and not self.files.size(f"{place}/entry.json"):
-            self.evict(key, force=True)
+        if not self.files.times(place) or self.files.size(f"{place}/entry.json"):
+            return
+        aside = self._path("trash", f"{key}.{uuid.uuid4().hex}")
+        self.files.make_directory(self._path("trash"))
+        if not self.files.rename(place, aside):
+            return
+        # Another run may have brought it between the look and the rename.
+        if not (self.files.size(f"{aside}/entry.json") and self.files.rename(aside, place)):
+            self.files.delete(aside)
 
     def sweep(self, patience: float = STALE_USE_SECONDS * 6) -> list[Entry]:
         """Remove what has outlived its time, and what was half removed or half brought.

@@ -25,6 +25,9 @@ LARGEST_PARAMETERS = 1024 * 1024
 
 _PATTERN_SECONDS = 1.0
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_OTHERWISE = re.compile(r"(?<!\\)\{(?!\d*,?\d*\})|\[\[:")
+"""What `regex` would take for errors that a text may have, or for a class of characters."""
+
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.+|/.+|\.{0,2}/?.+", re.DOTALL)
@@ -79,6 +82,20 @@ def check_job(spec: JobSpec) -> None:
         raise SpecError("\n".join(f"job {spec.job!r}: {problem}" for problem in problems))
 
 
+def _pattern_problem(pattern: str) -> str:
+    """Why something is no pattern, or would be read otherwise than it looks; empty if it is one."""
+    import regex
+
+    if _OTHERWISE.search(pattern):
+        return "write '\\{' for the character '{'; '[[:' has no meaning"
+    try:
+        re.compile(pattern)
+        regex.compile(pattern)
+    except (re.error, regex.error) as error:
+        return f"is not a regular expression: {error}"
+    return ""
+
+
 def _contradictions(parameter: ParameterSpec) -> list[str]:
     found = []
     kind = parameter.type
@@ -89,12 +106,8 @@ def _contradictions(parameter: ParameterSpec) -> list[str]:
     if parameter.pattern is not None:
         if kind not in (ParameterType.STRING, ParameterType.URI):
             found.append(f"pattern: only a string or uri has one, not a {kind.value}")
-        import regex
-
-        try:
-            regex.compile(parameter.pattern)
-        except regex.error as error:
-            found.append(f"pattern: {parameter.pattern!r} is not a regular expression: {error}")
+        problem = _pattern_problem(parameter.pattern)
+        found += [f"pattern: {parameter.pattern!r}: {problem}"] if problem else []
     if (kind is ParameterType.CHOICE) != bool(parameter.choices):
         found.append("choices: a choice, and only a choice, lists its values here")
     found += _storage_contradictions(parameter)

@@ -191,15 +191,21 @@ class ComputeVerbs(Core):
     def _orphans(self, everyone: bool) -> list[tuple[Compute, Orphan]]:
         from cloudmesh.sparknomad.compute.machines import Orphan
 
-        owners = self._groups.owners
-        found = []
+        managed, found = self._groups.managed(), []
         for compute in self._all():
             for machine in compute.list(everyone=everyone) if compute.creates else ():
-                ours = machine.owner in owners
+                ours = managed(machine) and not self._is_by_another(machine)
                 reason = self._why(machine) if ours else f"created elsewhere, by {machine.creator}"
-                if reason:
+                if reason and (ours or everyone):
                     found.append((compute, Orphan(machine, ours, reason)))
         return found
+
+    def _is_by_another(self, machine: Machine) -> bool:
+        """Whether a group that several manage has it from one of the others."""
+        group = self._groups.find(machine.group)
+        if group is None or machine.member in {each.id for each in group.members}:
+            return False
+        return machine.creator not in ("", self._groups.creator)
 
     def _why(self, machine: Machine) -> str:
         """Why nobody owns a machine that was created from here; empty if its group does."""

@@ -245,7 +245,9 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         provider.plan_run(target, submission)
         self._ensure_started(target)
         submission = self._with_connectors(provider, submission)
-        if not self._has_run(record.run):
+        if self._has_run(record.run):
+            self.store.reopen_run(record.run)
+        else:
             self.store.add_run(record)
         try:
             status = provider.submit(target, submission)

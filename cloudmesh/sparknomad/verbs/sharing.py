@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudmesh.sparknomad.bundles import (
     Bundle,
@@ -23,6 +23,9 @@ from cloudmesh.sparknomad.specfile import build_spec, spec_to_dict
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.state_bundles import PIPELINE_RUNS, SCHEDULES, rows_of, take_over
 from cloudmesh.sparknomad.verbs.core import Core
+
+if TYPE_CHECKING:
+    from cloudmesh.sparknomad.compute.groups import Group
 
 __all__ = ["NAMESPACE", "ROTATE_SECONDS", "SharingVerbs"]
 
@@ -120,17 +123,17 @@ class SharingVerbs(Core):
         found = [group for name in names if (group := groups.find(name))]
         return tuple({**each.document, "owner": groups.owner_of(each)} for each in found)
 
-    def _take_groups(self, bundle: Bundle) -> None:
-        """Manage the machines of a cluster's groups from here, too.
+    def _groups_of(self, bundle: Bundle) -> list[Group]:
+        """The groups in a bundle.
 
         Raises:
-            ConflictError: if there is another group of such a name.
+            ConflictError: if there is another group of such a name here.
         """
         from cloudmesh.sparknomad.compute.groups import Group, Groups
 
         groups = Groups(self.paths.home / "compute")
-        taken = [Group.read(document) for document in bundle.groups]
-        for group in taken:
+        found = [Group.read(document) for document in bundle.groups]
+        for group in found:
             known = groups.find(group.name)
             if known and groups.owner_of(known) != group.owner:
                 raise ConflictError(
@@ -138,9 +141,17 @@ class SharingVerbs(Core):
                     hint="Take the bundle over in another configuration directory: "
                     "CLOUDMESH_CONFIG_DIR=DIRECTORY.",
                 )
+        return found
+
+    def _take_groups(self, taken: Sequence[Group]) -> None:
+        """Manage the machines of groups from here, too; those that are known here stay known."""
+        from cloudmesh.sparknomad.compute.groups import Groups
+
+        groups = Groups(self.paths.home / "compute")
         for group in taken:
             with groups.held(group.name):
-                groups.write(group)
+                known = groups.find(group.name)
+                groups.write(group.joined(known) if known else group)
 
     def cluster_import(self, path: Path, passphrase: str, *, name: str = "") -> Bundle:
         """Take over a cluster, or get a token's use of it, from a bundle.
@@ -173,8 +184,9 @@ class SharingVerbs(Core):
                 f"There is another cluster {bundle.name!r} on this machine.",
                 hint="Give this one another name: --name=NAME.",
             )
-        self._take_groups(bundle)
+        groups = self._groups_of(bundle)
         self._provider(bundle.provider).adopt(bundle.name, bundle)
+        self._take_groups(groups)
         self.store.put_cluster(spec, ClusterState.RUNNING)
         take_over(self.store, SCHEDULES, bundle.schedules, bundle.name)
         take_over(self.store, PIPELINE_RUNS, bundle.pipelines, bundle.name)

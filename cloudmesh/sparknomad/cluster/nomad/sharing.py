@@ -26,7 +26,9 @@ from cloudmesh.sparknomad.waiting import Deadline
 __all__ = ["Sharing"]
 
 _PREPARE_SECONDS = 60.0
-_FILE = re.compile(r"cluster\.json|known_hosts|rotation\.json|tls/(next/)?[a-z0-9][a-z0-9._-]*")
+_FILE = re.compile(
+    r"cluster\.json|known_hosts|rotation\.json|tls/(next/)?[A-Za-z0-9][A-Za-z0-9._-]*"
+)
 _ACCESSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
