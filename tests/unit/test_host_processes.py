@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import ssl
 import subprocess
@@ -91,9 +92,10 @@ def test_an_agent_is_started_though_strangers_have_its_numbers(
     for name in ("pid", "keeper"):
         (place / name).write_text(f"{stranger.pid}\n")
     (place / "agent.sh").write_text('echo $$ >pid; exec sleep 60 # "$PWD/"\n')
+    code = shlex.quote("import time; time.sleep(60)")
+    agent = f'{shlex.quote(sys.executable)} -c {code} "$PWD/agent.json"'
     (place / "keeper.sh").write_text(
-        f'cd "$(dirname "$0")"\necho $$ >keeper\n'
-        f'echo $$ >pid; exec {sys.executable} -c "import time; time.sleep(60)" "$PWD/agent.json"\n'
+        f'cd "$(dirname "$0")"\necho $$ >keeper\necho $$ >pid; exec {agent}\n'
     )
     told = on_host("start", host, mark=mark)
     number = int((place / "pid").read_text())
