@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloudmesh.sparknomad.cluster.definition import build_definition
-from cloudmesh.sparknomad.cluster.nomad import plans
+from cloudmesh.sparknomad.cluster.nomad import plans, shared_runs
 from cloudmesh.sparknomad.cluster.nomad.configuration import IMAGE_PARTS, local_configuration
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.wanted import wanted_cluster
@@ -70,3 +70,13 @@ def test_what_a_cluster_of_before_offers_is_linked() -> None:
     assert {f"/{part}" for part in IMAGE_PARTS} < set(configured[False]["chroot_env"].values())
     assert plans.cluster_jobs(before, "4")[0].variables["parts"] == []
     assert before.runtime != cluster.runtime  # runs of jobs from before are not mixed with these
+
+
+@pytest.mark.parametrize("sites", [{}, {"east": {"hosts": ["a"]}, "far-west": {"hosts": ["b"]}}])
+def test_the_jobs_for_a_tokens_runs_are_found_by_size_and_site(sites: dict[str, Any]) -> None:
+    cluster = record_of("exec", sites=sites) if sites else record_of("exec")
+    for each in (cluster, replace(cluster, mounts=False)):
+        ids = [str(job.variables["job"]) for job in plans.shared_jobs(each, "4.1.4", "runs")]
+        found = [shared_runs._ID.fullmatch(name) for name in ids]
+        told = {(int(match[1]), match[2] or "") for match in found if match}
+        assert told == {(size, site) for size in plans.SHARED_SIZES for site in sites or [""]}

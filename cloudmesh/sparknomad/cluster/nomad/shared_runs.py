@@ -44,7 +44,7 @@ NOTE = "runs of a sparknomad cluster"
 CANCEL = "SIGUSR1"
 """Tells what runs a pipeline to cancel it; other signals only end the task, and another goes on."""
 
-_ID = re.compile(r"run-any-(\d+)g-[0-9a-f]+(?:-(.+))?")
+_ID = re.compile(r"run-any-(\d+)g-[0-9a-f]+m?(?:-(.+))?")
 
 
 def namespaces(nomad: Nomad) -> list[str]:
