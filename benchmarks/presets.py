@@ -60,7 +60,7 @@ _PRESETS = (
         ("6",), (2,), (1,), (2,), (10,), (MEGABYTE,),
     ),
     Preset(
-        "short", 2, 1, 20_000_000, (2,), 256 * MEGABYTE, 60 * MEGABYTE, 100 * MEGABYTE, "0.1",
+        "short", 2, 1, 12_000_000, (2,), 256 * MEGABYTE, 60 * MEGABYTE, 100 * MEGABYTE, "0.1",
         ("6",), (1, 4), (), (4, 8), (10, 100), (10 * MEGABYTE, 100 * MEGABYTE),
     ),
     Preset(

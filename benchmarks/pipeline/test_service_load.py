@@ -18,7 +18,7 @@ from tool import Tool
 SMOKE = PRESET.name == "smoke"
 CLIENTS = int(os.environ.get("CLIENTS", "20" if SMOKE else "200"))
 STREAMS = int(os.environ.get("STREAMS", "5" if SMOKE else "50"))
-SECONDS = float(os.environ.get("SECONDS", "5" if SMOKE else "60"))
+SECONDS = float(os.environ.get("SECONDS", {"smoke": "5", "short": "30"}.get(PRESET.name, "60")))
 
 
 async def _load(url: str, token: str, run: str) -> tuple[list[float], list[str], int]:
