@@ -25,7 +25,7 @@ from cloudmesh.sparknomad.model import (
     RunStatus,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
-from cloudmesh.sparknomad.state_pages import NEWEST_FIRST, behind
+from cloudmesh.sparknomad.state_pages import as_text, page
 
 __all__ = ["SCHEMA_VERSION", "Store", "as_text"]
 
@@ -364,32 +364,15 @@ class Store:
         Raises:
             NotFoundError: if there is no run `after`.
         """
-        where: list[str] = []
-        values: list[Any] = []
-        for column, value in (("job", job), ("cluster", cluster)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                values.append(as_text(value))
-        if states:
-            where.append(f"state IN ({','.join('?' * len(states))})")
-            values += [state.value for state in states]
+        given = {
+            "job": [job] if job is not None else [],
+            "cluster": [cluster] if cluster is not None else [],
+            "state": [state.value for state in states],
+        }
+        wanted = {column: values for column, values in given.items() if values}
         with self.connection() as connection:
-            if after is not None:
-                condition, begin = behind(connection, "runs", as_text(after))
-                where.append(condition)
-                values += begin
-            clause = f"WHERE {' AND '.join(where)}" if where else ""
-            rows = connection.execute(
-                # Our own columns, and question marks.
-                f"SELECT * FROM runs {clause} {NEWEST_FIRST} LIMIT ?",  # nosec B608
-                (*values, -1 if limit is None else limit),
-            ).fetchall()
+            rows = page(connection, "runs", wanted, limit=limit, after=after)
         return [_run(row) for row in rows]
-
-
-def as_text(value: str) -> str:
-    """What SQLite takes: bytes of a command line that are no UTF-8 are escaped."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _cluster(row: Mapping[str, Any]) -> ClusterRecord:

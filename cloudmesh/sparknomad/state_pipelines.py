@@ -12,8 +12,8 @@ from cloudmesh.sparknomad.errors import NotFoundError
 from cloudmesh.sparknomad.incluster.pipeline import PipelineState, StepState
 from cloudmesh.sparknomad.model import RunState
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
-from cloudmesh.sparknomad.state import Store, as_text
-from cloudmesh.sparknomad.state_pages import NEWEST_FIRST, behind
+from cloudmesh.sparknomad.state import Store
+from cloudmesh.sparknomad.state_pages import as_text, page
 
 __all__ = ["PipelineRecord", "PipelineStore", "RunOfStep", "StepReport"]
 
@@ -265,21 +265,9 @@ class PipelineStore:
         Raises:
             NotFoundError: if there is no run `after`.
         """
-        where: list[str] = []
-        values: list[Any] = []
-        if pipeline is not None:
-            where, values = ["pipeline = ?"], [as_text(pipeline)]
+        wanted = {"pipeline": [pipeline]} if pipeline is not None else {}
         with self._store.connection() as connection:
-            if after is not None:
-                condition, begin = behind(connection, "pipeline_runs", as_text(after))
-                where.append(condition)
-                values += begin
-            clause = f"WHERE {' AND '.join(where)}" if where else ""
-            rows = connection.execute(
-                # Our own columns, and question marks.
-                f"SELECT * FROM pipeline_runs {clause} {NEWEST_FIRST} LIMIT ?",  # nosec B608
-                (*values, -1 if limit is None else limit),
-            ).fetchall()
+            rows = page(connection, "pipeline_runs", wanted, limit=limit, after=after)
         return [self._record(row) for row in rows]
 
     @staticmethod

@@ -9,7 +9,8 @@ from typing import Any
 
 from cloudmesh.sparknomad.errors import NotFoundError
 from cloudmesh.sparknomad.spec_pipelines import PipelineSpec
-from cloudmesh.sparknomad.state import Store, as_text
+from cloudmesh.sparknomad.state import Store
+from cloudmesh.sparknomad.state_pages import as_text
 from cloudmesh.sparknomad.state_pipelines import RunOfStep
 
 __all__ = ["ScheduleRecord", "ScheduleStore"]
