@@ -166,7 +166,7 @@ def test_a_copy_that_is_cancelled_leaves_no_upload(lab: Lab) -> None:
         lab.ok("job", "cancel", run)
         process.communicate(timeout=60)
     assert process.returncode != 0
-    wait_until(lambda: not lab.uploads("cancelled"), "the upload to be aborted", Deadline(20))
+    wait_until(lambda: not lab.uploads("cancelled"), "the upload to be aborted", Deadline(60))
     assert lab.objects("cancelled") == []
 
 

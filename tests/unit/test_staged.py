@@ -163,7 +163,7 @@ def test_the_lock_of_the_dead_goes_though_who_was_to_remove_it_died_too(
 def test_who_comes_late_to_a_dead_lock_leaves_the_one_that_was_taken_since(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "STALE_LOCK_SECONDS", 0.5)
     lock = Path(catalog.root) / "locks" / "k"
     lock.parent.mkdir(parents=True)
     lock.write_text("dead")
