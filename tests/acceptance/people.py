@@ -108,7 +108,7 @@ class Team:
         tls = self.rack.directory / "tls"
         shown = Certificate(tls / "operator.pem", tls / "operator-key.pem", tls / "ca.pem")
         token = json.loads((self.rack.directory / "cluster.json").read_text())["token"]
-        return Nomad(f"https://{self.nomad}", token, shown, namespace)
+        return Nomad(f"https://{self.nomad}", token, shown, namespace=namespace)
 
     def gateway(self) -> str:
         return self.client().service("gateway")[0]

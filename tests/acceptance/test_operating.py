@@ -61,7 +61,7 @@ def nomad(rack: Rack, path: str) -> Any:
     record = json.loads((rack.directory / "cluster.json").read_text())
     shown = Authority(rack.directory / "tls", "default").issue("operator", "cli")
     servers = [f"https://{host['address']}:4646" for host in record["hosts"] if host["server"]]
-    client = Nomad(servers[0], record["token"], shown, servers[1:])
+    client = Nomad(servers[0], record["token"], shown, others=servers[1:])
     return client._request(*path.split("/")).json()
 
 
