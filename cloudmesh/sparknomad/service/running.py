@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -192,6 +193,9 @@ def serve(
         _note(directory, url)
         # The loop that answers takes turns with the threads that look: shorter turns, less waiting.
         sys.setswitchinterval(_TURN_SECONDS)
+        # What is loaded stays: to look through all of it for garbage would hold every answer.
+        gc.collect()
+        gc.freeze()
         say(f"serving {url}")
         logging.getLogger("connexion").setLevel(logging.CRITICAL)  # it tells of each refusal
         # uvicorn raises it again when it has ended: by default that would be the process's end,
