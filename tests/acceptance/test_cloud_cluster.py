@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,12 @@ class Cloud:
         """What the cloud itself has."""
         return [path.stem for path in (self.lab.directory / "machines").glob("*.json")]
 
+    @property
+    def running(self) -> list[str]:
+        """Those that are on, as their user's command sees them."""
+        listed = self.command.ok("compute", "list", "there", "--output=json").json()
+        return [each["id"] for each in listed if each["state"] == "running"]
+
 
 @pytest.fixture
 def cloud(
@@ -85,6 +92,8 @@ def cloud(
             "size": "small",
             "image": "this",
             "settle": "0.1s",
+            # The first process of a host is its SSH server, and takes the host with it.
+            "power_off": "kill 1",
             "key": str(hosts.key),
             "options": {
                 "directory": str(hosts.directory),
@@ -126,6 +135,35 @@ def test_from_nothing_to_a_job_and_to_nothing_again(cloud: Cloud) -> None:
     assert cloud.command.ok("compute", "orphans", "--output=json").json() == []
     cloud.command.ok("cluster", "destroy", "default")
     assert len(cloud.machines) == 3
+    cloud.command.ok("compute", "destroy", "farm")
+    assert cloud.machines == []
+
+
+def test_machines_end_when_their_cluster_is_idle_and_a_run_creates_others(cloud: Cloud) -> None:
+    hosts = [{"compute": "farm", "cloud": "there", "count": 2}]
+    cloud.command.ok("cluster", "deploy", cloud.spec(hosts=hosts, workers=2, idle="20s"))
+    first = set(cloud.machines)
+    begun = time.monotonic()
+    while cloud.running:
+        if time.monotonic() - begun > 420:
+            pytest.fail(str(cloud.command("cluster", "status")))
+        time.sleep(1)
+    print(f"off {time.monotonic() - begun:.0f} s after the deploy")
+    status = cloud.command.ok("cluster", "status", "--output=json").json()
+    assert status["state"] == "stopped"
+    assert "its machines have ended: nothing was run for 20s" in status["reason"]
+
+    words = cloud.command.home / "words.txt"
+    words.write_text("to be or not to be\n")
+    done = cloud.command.ok("job", "run", str(EXAMPLES / "wordcount.py"), f"--param=input={words}")
+    assert done.out.splitlines()[0] == "     2  be"
+    assert "its machines have ended; others are created" in done.err
+    assert len(cloud.machines) == 2 and not first & set(cloud.machines)
+    # A deploy of the cluster as it runs changes none of them.
+    cloud.command.ok("cluster", "deploy", cloud.spec(hosts=hosts, workers=2, idle="10m"))
+    assert not first & set(cloud.machines) and len(cloud.running) == 2
+    cloud.command.ok("cluster", "destroy", "default")
+    assert len(cloud.running) == 2
     cloud.command.ok("compute", "destroy", "farm")
     assert cloud.machines == []
 

@@ -74,11 +74,14 @@ class LabCompute(Compute):
         tags = Tags.read(told["tags"])
         assert tags
         booted = told.get("pid")
+        state = MachineState.RUNNING if booted else MachineState.PENDING
+        if booted and not _runs(booted):
+            state = MachineState.STOPPED
         return Machine(
             id=told["name"],
             name=told["name"],
             compute=self.spec.name,
-            state=MachineState.RUNNING if booted else MachineState.PENDING,
+            state=state,
             group=tags.group,
             member=tags.member,
             owner=tags.owner,
@@ -134,6 +137,14 @@ class LabCompute(Compute):
         if file.exists():
             _remove(self._lab, json.loads(file.read_text()))
             file.unlink()
+
+
+def _runs(pid: int) -> bool:
+    """Whether a host's first process is there; nobody may have asked for how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _remove(lab: Lab, told: dict[str, Any]) -> None:

@@ -60,6 +60,8 @@ class ProviderContext:
         accept_host_key: asked about a host's unknown key, with its name and fingerprint.
         is_gone: whether a host is proven not to exist any more, by the labels that it has.
         show: shows what a host is doing now, where somebody watches.
+        power_off: the command by which a host ends itself, by the labels that it has; empty if it
+            is to stay on.
     """
 
     clusters: Path
@@ -69,6 +71,7 @@ class ProviderContext:
     accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
     is_gone: Callable[[Mapping[str, str]], bool] = lambda labels: False
     show: Callable[[str, str], None] = lambda subject, state: None
+    power_off: Callable[[Mapping[str, str]], str] = lambda labels: ""
 
 
 class ClusterProvider(Shareable, RunsPipelines, ServesApi, ABC):

@@ -37,6 +37,9 @@ class ComputeSpec:
         private: whether machines are reached at their private addresses even where they have
             public ones.
         script: a file of this machine that each new machine runs as root when it boots.
+        power_off: what a machine that was created runs as root to end itself, when its cluster has
+            an ``idle`` and that has passed; with an empty one it stays on. At EC2 a machine that
+            is off has ended; others may cost on until they are destroyed.
         hosts: for ``ssh``: the machines, as in a cluster's spec.
         options: what else the driver's constructor takes, such as ``project`` of ``gce``.
         create: what else the driver takes when it creates a machine, such as
@@ -57,6 +60,7 @@ class ComputeSpec:
     jump: str = ""
     private: bool = False
     script: str = ""
+    power_off: str = "poweroff"
     hosts: tuple[Annotated[HostSpec, BeforeValidator(host_entry)], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     create: Mapping[str, Any] = field(default_factory=dict)

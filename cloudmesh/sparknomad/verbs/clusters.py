@@ -26,8 +26,8 @@ from cloudmesh.sparknomad.model import (
     Runtime,
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, ExecutorResources
-from cloudmesh.sparknomad.verbs.computes import ComputeVerbs
 from cloudmesh.sparknomad.verbs.core import LOCAL
+from cloudmesh.sparknomad.verbs.idling import IdleVerbs
 
 __all__ = ["DEPLOY_SECONDS", "DESTROY_SECONDS", "ClusterVerbs"]
 
@@ -35,7 +35,7 @@ DEPLOY_SECONDS = 600.0
 DESTROY_SECONDS = 120.0
 
 
-class ClusterVerbs(ComputeVerbs):
+class ClusterVerbs(IdleVerbs):
     """Deploying, looking at, changing and destroying clusters."""
 
     def _runtime(self, provider: ClusterProvider, spec: ClusterSpec) -> Runtime | None:
@@ -80,6 +80,8 @@ class ClusterVerbs(ComputeVerbs):
         runtime = self._runtime(provider, spec)
         self.store.put_cluster(spec, ClusterState.DEPLOYING)
         try:
+            if found:
+                self._renew_ended(found, provider)
             machines = self._with_machines(spec, create=True, timeout=timeout)
             status = provider.deploy(machines, runtime, timeout=timeout)
         except (ConflictError, InputError):
@@ -95,7 +97,8 @@ class ClusterVerbs(ComputeVerbs):
 
     def _status_of(self, record: ClusterRecord) -> ClusterStatus:
         try:
-            return self._provider(record.provider).status(record.name)
+            status = self._provider(record.provider).status(record.name)
+            return self._with_reason(record, status)
         except NotFoundError:
             reason = "nothing of it is on this machine; deploy or destroy it"
         except TrustError as error:
@@ -231,16 +234,6 @@ class ClusterVerbs(ComputeVerbs):
         if not site:
             self.say(f"site {choice.site}: {choice.reason}")
         return choice
-
-    def _wake(self, spec: ClusterSpec) -> None:
-        """Start a cluster that was stopped because nothing was run."""
-        record = self.store.find_cluster(spec.cluster)
-        if record is None or record.spec.idle is None:
-            return
-        status = self._status_of(record)
-        if status.state is ClusterState.STOPPED:
-            self.say(f"cluster {spec.cluster!r}: {status.reason}")
-            self.cluster_deploy(record.spec)
 
     def _ensure_started(self, spec: ClusterSpec) -> None:
         """Start an embedded cluster that does not run."""

@@ -83,6 +83,7 @@ class Core:
                 self.accept_host_key,
                 self._is_gone,
                 self.show,
+                self._power_off,
             )
             self._providers[name] = make_provider(name, context)
         return self._providers[name]
@@ -90,6 +91,10 @@ class Core:
     @abstractmethod
     def _is_gone(self, labels: Mapping[str, str]) -> bool:
         """Whether a host is proven not to exist any more, by the labels that it was given."""
+
+    @abstractmethod
+    def _power_off(self, labels: Mapping[str, str]) -> str:
+        """The command by which a host ends itself, by its labels; empty if it stays on."""
 
     def _cluster(self, name: str) -> ClusterRecord:
         record = self.store.find_cluster(name)

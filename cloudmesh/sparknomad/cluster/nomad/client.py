@@ -79,6 +79,7 @@ class Nomad(Acl, Members, Variables):
         address: str,
         token: str,
         certificate: Certificate | None = None,
+        *,
         namespace: str = "default",
         others: Sequence[str] = (),
         outside: Mapping[str, str] | None = None,
@@ -95,7 +96,14 @@ class Nomad(Acl, Members, Variables):
         if namespace == self.namespace:
             return self
         others = [each for each in self._servers if each != self.address]
-        other = Nomad(self.address, self.token, self.certificate, namespace, others, self.outside)
+        other = Nomad(
+            self.address,
+            self.token,
+            self.certificate,
+            namespace=namespace,
+            others=others,
+            outside=self.outside,
+        )
         other.__dict__["_session"] = self._session
         return other
 
@@ -302,6 +310,11 @@ class Nomad(Acl, Members, Variables):
     def stop(self, job: str) -> None:
         """Stop a job; its allocations stay readable."""
         self._request("job", quote(job, safe=""), method="delete")
+
+    def scale(self, job: str, group: str, count: int) -> None:
+        """Change how many there are of a group of a job."""
+        body = {"Target": {"Group": group}, "Count": count}
+        self._request("job", quote(job, safe=""), "scale", method="post", json=body)
 
     def allocations(self, job: str) -> list[dict[str, Any]]:
         """The allocations of a job, the newest first."""

@@ -108,8 +108,7 @@ class Draining:
         self.say("letting executors hand over their blocks")
         words = script(
             "decommission",
-            directory=self.cluster.directory.rpartition("/")[0],
-            cluster=self.cluster.directory.rpartition("/")[2],
+            **self.cluster.place,
             seconds=str(seconds),
         )
         told, failed = self.installation.on_hosts(

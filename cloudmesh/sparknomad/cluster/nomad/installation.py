@@ -77,6 +77,10 @@ class Installation(ABC):
     def prepare(self, cluster: NomadCluster, nomad: Nomad) -> None:
         """Give Nomad what only this kind of installation's jobs need."""
 
+    def watch(self, cluster: NomadCluster, nomad: Nomad) -> None:
+        """Let machines of a cloud end themselves when the cluster is idle; others stay on."""
+        del cluster, nomad
+
     @abstractmethod
     def client(self, cluster: NomadCluster) -> Nomad:
         """A client of the cluster's Nomad."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
+import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar
 
-from cloudmesh.sparknomad.cluster.definition import build_definition, run_document
 from cloudmesh.sparknomad.cluster.foreign import is_foreign
 from cloudmesh.sparknomad.cluster.nomad import (
     agent,
@@ -24,41 +21,32 @@ from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_OVERHEAD_MB,
     SCALER,
     cluster_jobs,
-    run_job,
     service_jobs,
 )
 from cloudmesh.sparknomad.cluster.nomad.record import MARK, NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
 from cloudmesh.sparknomad.cluster.nomad.roles import SCALER_POLICY, SCALER_RULES, forbidden
-from cloudmesh.sparknomad.cluster.nomad.runs import new_output, run_status
-from cloudmesh.sparknomad.cluster.nomad.sharing import Sharing
-from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records, wanted_cluster
+from cloudmesh.sparknomad.cluster.nomad.submitting import Submitting
+from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
-from cloudmesh.sparknomad.errors import NotFoundError, UnreachableError
+from cloudmesh.sparknomad.errors import NotFoundError, SparknomadError
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
-from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.model import (
     ClusterStatus,
     ImageRuntime,
-    LogChunk,
-    LogStream,
     PlanStep,
-    RunState,
-    RunStatus,
     Runtime,
-    Submission,
 )
 from cloudmesh.sparknomad.model_storage import ClusterStorage
-from cloudmesh.sparknomad.processes import write_private
 from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["NomadProvider"]
 
 
-class NomadProvider(Sharing):
+class NomadProvider(Submitting):
     """A Nomad agent of our own on this machine; Spark and HDFS as its jobs."""
 
     name: ClassVar[str] = "nomad"
@@ -83,38 +71,11 @@ class NomadProvider(Sharing):
             *(PlanStep(f"register Nomad job {job.name}", job.as_text(), "hcl") for job in jobs),
         ]
 
-    def _plan_run(self, spec: ClusterSpec, submission: Submission) -> Sequence[PlanStep]:
-        cluster = self._find(spec.cluster) or self._wanted(spec, None)
-        definition = build_definition(submission.job)
-        job = run_job(cluster, "4", definition, submission.site)
-        document = run_document(submission, 0)
-        uploads = [
-            PlanStep(f"upload {artifact.name} to the cluster's HDFS as {artifact.sha256[:12]}")
-            for artifact in definition.artifacts
-        ]
-        uploads += [
-            PlanStep(f"upload {file.path} to the cluster's HDFS as inputs/{file.place}")
-            for file in submission.inputs
-        ]
-        register = PlanStep(f"register Nomad job {job.variables['job']}", job.as_text(), "hcl")
-        dispatch = PlanStep("dispatch it", json.dumps(document, indent=2), "json")
-        return [*uploads, dispatch] if cluster.role else [*uploads, register, dispatch]
-
     def _driver_limit(self, spec: ClusterSpec) -> int | None:
         offered = self._installation(spec.cluster, self._find(spec.cluster)).memory_mb(spec)
         if offered is None:
             return None
         return int((offered - DRIVER_OVERHEAD_MB) / DRIVER_FACTOR) * 1024**2
-
-    def _wanted(
-        self,
-        spec: ClusterSpec,
-        image: ImageRuntime | None,
-        binary: str = "nomad",
-        known: NomadCluster | None = None,
-    ) -> NomadCluster:
-        data = self._directory(spec.cluster) / "nomad"
-        return wanted_cluster(spec, image, data=data, binary=binary, known=known)
 
     # clusters
 
@@ -137,11 +98,14 @@ class NomadProvider(Sharing):
         )
         cluster = self._wanted(spec, runtime, str(nomad_binary), known).write(directory)
         installation = self._installation(spec.cluster, cluster)
+        if known and known.idle:
+            self._keep_on(installation.client(known))
         cluster = installation.ensure(spec, cluster, runtime, deadline, rolling=rolling)
         nomad = installation.client(cluster)
         agent.put_secret(nomad, cluster, deadline)
         installation.prepare(cluster, nomad)
         self._register_all(nomad, cluster, deadline, rolling=rolling)
+        installation.watch(cluster, nomad)
         self._renew_sweeps(nomad, cluster)
         for namespace in shared_runs.namespaces(nomad):
             shared_runs.prepare_namespace(nomad, cluster, namespace, deadline)
@@ -158,6 +122,12 @@ class NomadProvider(Sharing):
                 self._prepare_hdfs(nomad, site, deadline)
             self.context.say(f"registering Nomad job {job.id}")
             register_job(nomad, job)
+
+    @staticmethod
+    def _keep_on(nomad: Nomad) -> None:
+        """Let no machine end because the cluster was idle, while it is deployed again."""
+        with contextlib.suppress(SparknomadError):  # it does not serve, or has no scaler yet
+            nomad.scale(SCALER, SCALER, 1)
 
     @staticmethod
     def _allow_scaler(nomad: Nomad, cluster: NomadCluster) -> None:
@@ -282,96 +252,6 @@ class NomadProvider(Sharing):
     def _sites(self, cluster: str) -> Sequence[SiteStatus]:
         record = self._read(cluster)
         return services.site_statuses(self._nomad(cluster), record) if record.sites else ()
-
-    # runs
-
-    def _run_file(self, cluster: str, run: str) -> Path:
-        return self._directory(cluster) / "runs" / f"{run}.json"
-
-    def _submit(self, spec: ClusterSpec, submission: Submission) -> RunStatus:
-        cluster = self._read(spec.cluster)
-        if cluster.role == "reader":
-            raise forbidden(spec.cluster, cluster.role, "run jobs")
-        nomad = self._runs_nomad(spec.cluster)
-        shared = shared_runs.find_job(nomad, submission) if cluster.role else ""
-        try:
-            parent, payload, meta = self._dispatchable(nomad, spec.cluster, submission, shared)
-        except WebHdfsError as error:
-            raise UnreachableError(
-                f"The program could not be brought into the cluster: {error}",
-                hint="See `cms sparknomad cluster status`; deploy the cluster again.",
-            ) from error
-        child = nomad.dispatch(parent, payload, meta, submission.run)
-        note = self._run_file(spec.cluster, submission.run)
-        note.parent.mkdir(exist_ok=True)
-        document = {"child": child, "credentials": meta.get("credentials", "")}
-        write_private(note, json.dumps(document))
-        return RunStatus(submission.run, RunState.PENDING)
-
-    def _child(self, cluster: str, run: str, nomad: Nomad) -> str:
-        """The dispatched job of a run, by our note or by asking Nomad for its mark."""
-        file = self._run_file(cluster, run)
-        if file.exists():
-            return str(json.loads(file.read_text("utf-8"))["child"])
-        for job in nomad.jobs("run-"):
-            if (job.get("Meta") or {}).get("run") == run and job.get("ParentID"):
-                return str(job["ID"])
-        raise self._unknown_run(cluster, run)
-
-    def _run_status(self, cluster: str, run: str) -> RunStatus:
-        nomad = self._runs_nomad(cluster)
-        try:
-            status = run_status(nomad, run, self._child(cluster, run, nomad))
-        except NotThereError:
-            raise self._unknown_run(cluster, run) from None
-        if status.state.is_terminal:
-            self._forget_credentials(nomad, cluster, run)
-        return status
-
-    def _forget_credentials(self, nomad: Nomad, cluster: str, run: str) -> None:
-        """Remove a run's credentials, should its driver not have come to it."""
-        file = self._run_file(cluster, run)
-        note = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        if note.get("credentials") and self.role(cluster) != "reader":
-            nomad.delete_variable(note["credentials"])
-            write_private(file, json.dumps({"child": note["child"]}))
-
-    def _logs(
-        self, cluster: str, run: str, streams: Sequence[LogStream], follow: bool
-    ) -> Iterator[LogChunk]:
-        nomad = self._runs_nomad(cluster)
-        child = self._child(cluster, run, nomad)
-        offsets: dict[tuple[str, LogStream], int] = {}
-        while True:
-            last = not follow or run_status(nomad, run, child).state.is_terminal
-            progress = False
-            for attempt, allocation in enumerate(reversed(nomad.allocations(child))):
-                for chunk in new_output(nomad, allocation["ID"], streams, offsets, attempt):
-                    progress = True
-                    yield chunk
-            if last:
-                return
-            if not progress:
-                time.sleep(0.2)
-
-    def _cancel(self, cluster: str, run: str) -> None:
-        nomad = self._runs_nomad(cluster)
-        child, role = self._child(cluster, run, nomad), self.role(cluster)
-        if role == "reader":
-            raise forbidden(cluster, role, "end runs")
-        if role == "submitter":
-            shared_runs.end(nomad, child, run)
-        else:
-            nomad.stop(child)
-
-    def _reconcile(self, cluster: str) -> Sequence[RunStatus]:
-        nomad = self._runs_nomad(cluster)
-        found = []
-        for job in nomad.jobs("run-"):
-            run = (job.get("Meta") or {}).get("run")
-            if run and job.get("ParentID"):
-                found.append(run_status(nomad, run, job["ID"]))
-        return found
 
 
 def _own_jobs(cluster: NomadCluster) -> frozenset[str]:

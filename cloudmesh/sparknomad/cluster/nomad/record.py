@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.foreign import refuse_foreign
@@ -198,6 +198,12 @@ class NomadCluster:
     def runtime(self) -> str:
         """What is in the ids of jobs for runs: one of another image, or way to it, is another."""
         return f"{self.image_id[:8]}{'m' if self.mounts else ''}"
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where it lies on its hosts, as their scripts read it; here it may have another name."""
+        place = PurePosixPath(self.directory)
+        return {"directory": str(place.parent), "cluster": place.name}
 
     @classmethod
     def read(cls, directory: Path) -> NomadCluster | None:

@@ -7,8 +7,11 @@ from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
 from cloudmesh.sparknomad.cluster.nomad.installation import Installation, ThisMachine
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.roles import forbidden
+from cloudmesh.sparknomad.cluster.nomad.wanted import wanted_cluster
 from cloudmesh.sparknomad.cluster.provider import ClusterProvider
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
+from cloudmesh.sparknomad.model import ImageRuntime
+from cloudmesh.sparknomad.specs import ClusterSpec
 
 __all__ = ["Recorded"]
 
@@ -27,6 +30,16 @@ class Recorded(ClusterProvider):
         if cluster is None:
             raise ClusterError(f"Cluster {name!r} has no record any more.")
         return cluster
+
+    def _wanted(
+        self,
+        spec: ClusterSpec,
+        image: ImageRuntime | None,
+        binary: str = "nomad",
+        known: NomadCluster | None = None,
+    ) -> NomadCluster:
+        data = self._directory(spec.cluster) / "nomad"
+        return wanted_cluster(spec, image, data=data, binary=binary, known=known)
 
     def _installation(self, name: str, cluster: NomadCluster | None) -> Installation:
         kind = Hosts if cluster and cluster.hosts else ThisMachine

@@ -19,6 +19,8 @@ from cloudmesh.sparknomad.specs import ROLES
 __all__ = [
     "CLUSTER_NAMESPACE",
     "ENDED_POLICY",
+    "IDLE_POLICY",
+    "IDLE_RULES",
     "KEYS",
     "ROLES",
     "PIPELINE_POLICY",
@@ -66,6 +68,11 @@ SCALER_RULES = (
     'namespace "default" { capabilities = ["list-jobs", "read-job", "scale-job"] }\n'
 )
 """What the task may do that decides how many workers there are."""
+
+IDLE_POLICY = "sparknomad-idle"
+
+IDLE_RULES = _SERVERS
+"""What a machine may do that ends when the cluster is idle: see how many scalers there are."""
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _POLICY = re.compile(rf"sparknomad-({'|'.join(ROLES)})(?:-([a-z0-9-]+))?")

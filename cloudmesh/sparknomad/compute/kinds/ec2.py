@@ -100,8 +100,9 @@ class Ec2(Cloud):
     def create_arguments(
         self, driver: NodeDriver, spec: ComputeSpec, request: MachineRequest
     ) -> dict[str, Any]:
-        """Asked twice with one token, EC2 makes one machine."""
+        """Asked twice with one token, EC2 makes one machine; one that goes off has ended."""
         found = super().create_arguments(driver, spec, request)
+        found.setdefault("ex_terminate_on_shutdown", bool(spec.power_off))
         found.setdefault("ex_clienttoken", request.tags.name)
         if isinstance(found.get("ex_subnet"), str):
             found["ex_subnet"] = driver.ex_list_subnets(subnet_ids=[found["ex_subnet"]])[0]

@@ -148,7 +148,7 @@ class Deployment:
 
     async def _look(self, reached: Reached) -> dict[str, Facts]:
         """Ask each host what it is, and whether it serves."""
-        places = {"directory": self.goods.directory, "cluster": self._place.name}
+        places = {**self.cluster.place, "directory": self.goods.directory}
 
         async def look(shell: Shell) -> tuple[Facts, float]:
             asked = script("facts", **places, address=shell.address)
@@ -186,18 +186,9 @@ class Deployment:
         """The name of the cluster."""
         return self.spec.cluster
 
-    @property
-    def _place(self) -> PurePosixPath:
-        return PurePosixPath(self.cluster.directory)
-
     async def _claim(self, reached: Reached) -> None:
         """Mark the hosts as ours, before anything is done to them."""
-        words = script(
-            "claim",
-            directory=str(self._place.parent),
-            cluster=self._place.name,
-            identity=self.cluster.identity,
-        )
+        words = script("claim", **self.cluster.place, identity=self.cluster.identity)
         await reached.run(words, "claiming it")
 
     def _judge(self, reached: Reached) -> None:
@@ -311,8 +302,7 @@ class Deployment:
             contents = files[shell.host.name]
             started = placing(contents) + script(
                 "start",
-                directory=str(self._place.parent),
-                cluster=self._place.name,
+                **self.cluster.place,
                 mark=mark_of(contents, self.goods.nomad.content),
             )
             return await shell.run(started, name="starting Nomad")

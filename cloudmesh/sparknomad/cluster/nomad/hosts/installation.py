@@ -19,6 +19,7 @@ from cloudmesh.sparknomad.cluster.nomad.hosts.deployment import (
     firewall_chain,
     firewall_script,
 )
+from cloudmesh.sparknomad.cluster.nomad.hosts.idling import idle_token, watching
 from cloudmesh.sparknomad.cluster.nomad.hosts.pki import Authority, Certificate
 from cloudmesh.sparknomad.cluster.nomad.hosts.reached import Reached, enter
 from cloudmesh.sparknomad.cluster.nomad.hosts.rotation import Rotation, rotation_steps
@@ -26,7 +27,7 @@ from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script, text
 from cloudmesh.sparknomad.cluster.nomad.hosts.spreading import Goods
 from cloudmesh.sparknomad.cluster.nomad.installation import Installation, token_problem
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
-from cloudmesh.sparknomad.compute.ssh import HostKeys
+from cloudmesh.sparknomad.compute.ssh import HostKeys, Shell
 from cloudmesh.sparknomad.model import Component, ImageRuntime, PlanStep
 from cloudmesh.sparknomad.packing import Packed, pack
 from cloudmesh.sparknomad.processes import write_private
@@ -98,6 +99,12 @@ class Hosts(Installation):
                     "json",
                 )
             )
+        commands = {host.name: self.context.power_off(host.labels) for host in cluster.hosts}
+        if cluster.idle and all(commands.values()):
+            steps += [
+                PlanStep(f"{name}: let it end when the cluster is idle", command, "sh")
+                for name, command in commands.items()
+            ]
         return steps
 
     # deploy
@@ -153,6 +160,32 @@ class Hosts(Installation):
         """Give the gateway its certificate: it may run on any host."""
         self._give_gateway(cluster, nomad)
         write_private(self.directory / "tls" / "token", cluster.token)
+
+    def watch(self, cluster: NomadCluster, nomad: Nomad) -> None:
+        """Start on each machine what looks whether the cluster is idle, if all may end themselves.
+
+        Where one stays on, Nomad does, too, and would miss the others.
+        """
+        commands = {host.name: self.context.power_off(host.labels) for host in cluster.hosts}
+        if not cluster.idle or not all(commands.values()):
+            return
+        token = idle_token(nomad)
+        watched = [host for host in cluster.hosts if not host.problem]
+        scripts = {
+            host.name: watching(cluster, host, commands[host.name], token) for host in watched
+        }
+
+        async def run() -> list[HostRecord]:
+            async with enter(watched, self._keys) as reached:
+
+                async def start(shell: Shell) -> str:
+                    return await shell.run(scripts[shell.host.name], name="watching whether idle")
+
+                await reached.each(start, what="watching whether it is idle")
+                return [host for host in reached.records if host.problem]
+
+        for host in asyncio.run(run()):
+            self.context.say(f"{host.name}: it will not end when idle: {host.problem}")
 
     def _give_gateway(self, cluster: NomadCluster, nomad: Nomad) -> None:
         places = [place for host in cluster.hosts for place in (host.address, host.name)]
@@ -279,9 +312,7 @@ class Hosts(Installation):
         self, cluster: NomadCluster, hosts: Sequence[HostRecord]
     ) -> dict[str, tuple[str, str]]:
         """The digest of the Nomad, and the mark of the running agent, on hosts that are reached."""
-        place = PurePosixPath(cluster.directory)  # here the cluster may have another name
-        values = {"directory": str(place.parent), "cluster": place.name}
-        told, _ = self.on_hosts(hosts, script("running", **values), "looking around")
+        told, _ = self.on_hosts(hosts, script("running", **cluster.place), "looking around")
         found = {}
         for name, lines in told.items():
             seen = dict(line.split("=", 1) for line in lines.splitlines())
@@ -336,11 +367,7 @@ class Hosts(Installation):
         return asyncio.run(run())
 
     async def _remove(self, cluster: NomadCluster) -> list[str]:
-        values = {
-            "directory": str(PurePosixPath(cluster.directory).parent),
-            "cluster": PurePosixPath(cluster.directory).name,
-            "identity": cluster.identity,
-        }
+        values = {**cluster.place, "identity": cluster.identity}
         # Every agent first: one that still runs would start elsewhere what is ended here.
         stop = script("stop", **values)
         remove = script("remove", **values, chain=firewall_chain(cluster))

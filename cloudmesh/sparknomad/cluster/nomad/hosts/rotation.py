@@ -20,7 +20,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
@@ -252,8 +252,7 @@ class Rotation:
         deadline: Deadline,
     ) -> None:
         await shell.run(placing(files), name="writing its agent's files")
-        place = PurePosixPath(cluster.directory)
-        values = {"directory": str(place.parent), "cluster": place.name}
+        values = cluster.place
         told = await shell.run(script("running", **values), name="looking at its Nomad")
         seen = dict(line.split("=", 1) for line in told.splitlines())
         values["mark"] = mark_of(files, seen.get("nomad", ""))

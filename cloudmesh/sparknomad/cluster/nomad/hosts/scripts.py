@@ -9,11 +9,15 @@ from importlib.resources import files
 
 __all__ = ["placing", "script", "text"]
 
+_ASKING = frozenset({"agent", "reload", "running", "start", "stop", "watch"})
+"""Scripts that ask whether a process runs."""
+
 
 def text(name: str) -> str:
-    """A script as it lies here."""
-    place = files("cloudmesh.sparknomad.cluster.nomad.hosts") / "scripts" / f"{name}.sh"
-    return place.read_text("utf-8")
+    """A script as it lies here, after the functions that it calls."""
+    place = files("cloudmesh.sparknomad.cluster.nomad.hosts") / "scripts"
+    names = ["runs", name] if name in _ASKING else [name]
+    return "".join((place / f"{each}.sh").read_text("utf-8") for each in names)
 
 
 def script(name: str, **values: str) -> str:

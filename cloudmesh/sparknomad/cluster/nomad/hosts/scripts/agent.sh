@@ -12,6 +12,10 @@ fi
 if [ -f firewall.sh ]; then
   sh ./firewall.sh >>agent.log 2>&1 || exit 1
 fi
+# What ends this machine when the cluster is idle has ended with the host's start.
+if [ -f idle.sh ] && ! runs idle "$PWD/idle.sh"; then
+  setsid sh "$PWD/idle.sh" >/dev/null 2>&1 </dev/null &
+fi
 ulimit -n 65536 2>/dev/null
 # The sockets of Nomad's helpers go with the cluster, also when one was killed. The path of a socket
 # has at most 107 bytes (unix(7)); too long a place is left to Nomad.

@@ -3,8 +3,7 @@
 set -eu
 place="$directory/$cluster"
 cd "$place"
-# The number may be another's by now.
-if ! tr '\0' ' ' <"/proc/$(cat pid)/cmdline" 2>/dev/null | grep -q -F "$place/"; then
+if ! runs pid "$place/"; then
   echo "its agent does not run" >&2
   exit 6
 fi

@@ -3,8 +3,6 @@ set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 place="$directory/$cluster"
 cd "$place"
-# A number in a file may be another's by now, as after the host's start.
-runs() { [ -s "$1" ] && tr '\0' ' ' <"/proc/$(cat "$1")/cmdline" 2>/dev/null | grep -q -F "$2"; }
 alive() { runs pid "$place/"; }
 if alive && [ "$(cat started 2>/dev/null)" = "$mark" ]; then
   exit 0

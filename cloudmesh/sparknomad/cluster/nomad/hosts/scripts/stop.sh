@@ -12,13 +12,13 @@ if [ -d /run/systemd/system ] && [ -f "/etc/systemd/system/$unit" ]; then
   systemctl daemon-reload
 fi
 touch stop
-for file in pid keeper; do
-  [ -s "$file" ] || continue
+for file in idle pid keeper; do
+  case $file in pid) words="$place/" ;; *) words="$place/$file.sh" ;; esac
+  runs "$file" "$words" || continue
   number=$(cat "$file")
-  # The number may be another's by now.
-  tr '\0' ' ' <"/proc/$number/cmdline" 2>/dev/null | grep -q -F "$place/" || [ "$file" = keeper ] || continue
-  [ "$file" = keeper ] && { tr '\0' ' ' <"/proc/$number/cmdline" 2>/dev/null | grep -q keeper.sh || continue; }
-  [ "$number" -gt 1 ] && kill -INT "$number" 2>/dev/null
+  # A shell that was begun in the background does not hear of an interrupt.
+  case $file in idle) signal=TERM ;; *) signal=INT ;; esac
+  kill "-$signal" "$number" 2>/dev/null
   count=0
   while kill -0 "$number" 2>/dev/null && [ $count -lt 100 ]; do sleep 0.1; count=$((count + 1)); done
   kill -0 "$number" 2>/dev/null && kill -KILL "$number"
