@@ -25,6 +25,14 @@ from cloudmesh.sparknomad import __version__
 from cloudmesh.sparknomad.paths import Paths
 
 RESULTS = Path(__file__).parent / "results"
+_SECONDS = 7200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a benchmark longer than a test: the largest sizes take most of an hour."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_SECONDS))
 
 
 @dataclass

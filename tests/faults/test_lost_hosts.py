@@ -5,6 +5,7 @@ What is due for each stands in docs/reliability.md, with the seconds that it too
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,32 +40,34 @@ def rack(
         yield made
 
 
-def driver_host(rack: Rack) -> str:
+def driver_host(rack: Rack, run: str) -> str:
+    """The address of the host of a run's driver; a run that was cancelled may still be ending."""
+    child = json.loads((rack.directory / "runs" / f"{run}.json").read_text())["child"]
     (found,) = {
         allocation["NodeName"]
         for allocation in nomad(rack, "allocations")
-        if allocation["JobID"].startswith("run-") and allocation["ClientStatus"] == "running"
+        if allocation["JobID"] == child and allocation["ClientStatus"] == "running"
     }
     return str(found)
 
 
-def victim_of(rack: Rack, kind: str) -> str:
+def victim_of(rack: Rack, run: str, kind: str) -> str:
     """The address of the host that is to be lost."""
     if kind == "leader":
         return leader(rack).address
     if kind == "driver":
-        return driver_host(rack)
+        return driver_host(rack, run)
     if kind == "server":
         first = leader(rack).address
         return next(
             host.address
             for host in rack.lab.hosts[:3]
-            if host.address not in (first, driver_host(rack))
+            if host.address not in (first, driver_host(rack, run))
         )
     if kind == "worker":
-        taken = {*places(rack, "spark-master"), *places(rack, "hdfs"), driver_host(rack)}
+        taken = {*places(rack, "spark-master"), *places(rack, "hdfs"), driver_host(rack, run)}
         found = [place for place in places(rack, "spark-worker") if place not in taken]
-        return found[0] if found else driver_host(rack)
+        return found[0] if found else driver_host(rack, run)
     (place,) = places(rack, {"master": "spark-master", "namenode": "hdfs"}[kind])
     return place
 
@@ -73,8 +76,8 @@ def begin_apart(rack: Rack, kind: str) -> tuple[str, LabHost]:
     """Start a job whose driver is not on the host that is to be lost."""
     for _ in range(5):
         run = begin(rack)
-        address = victim_of(rack, kind)
-        if kind == "driver" or address != driver_host(rack):
+        address = victim_of(rack, run, kind)
+        if kind == "driver" or address != driver_host(rack, run):
             return run, next(host for host in rack.lab.hosts if host.address == address)
         rack.command.ok("job", "cancel", run)
     pytest.skip("Nomad put the driver there each time")

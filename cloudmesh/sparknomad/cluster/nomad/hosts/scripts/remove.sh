@@ -7,22 +7,37 @@ place="$directory/$cluster"
 data="$place/data"
 ids=$( { ls "$data/alloc" 2>/dev/null; cat "$place/allocations" 2>/dev/null; } | awk 'length($0) == 36' | sort -u)
 [ -d "$place" ] && echo "$ids" >"$place/allocations"
+marks=$(echo "$ids" | sed 's/^/NOMAD_ALLOC_ID=/')
+line='
+'
 
+# The files in /proc of the environments that name one of our allocations.
+marked() {
+  if echo | grep -q -z '' 2>/dev/null; then
+    grep -l -z -x -F "$marks" /proc/[0-9]*/environ 2>/dev/null
+    return
+  fi
+  for environment in /proc/[0-9]*/environ; do
+    tr '\0' '\n' <"$environment" 2>/dev/null | grep -q -x -F "$marks" && echo "$environment"
+  done
+}
+
+# All at once where that can be: a host may have thousands of processes.
 ours() {
-  for proc in /proc/[0-9]*; do
-    number=${proc#/proc/}
+  # "number program" of each process that has one: no thread of the kernel, and none that is dead.
+  programs=$(ls -ln /proc/[0-9]*/exe 2>/dev/null |
+    sed -n -e 's# (deleted)$##' -e 's#.* /proc/\([0-9]*\)/exe -> #\1 #p')
+  {
+    echo "$programs" | while read -r number program; do
+      [ "$program" = "$directory/nomad" ] || continue
+      tr '\0' '\n' <"/proc/$number/cmdline" 2>/dev/null | grep -q -F "$place/" && echo "$number"
+    done
+    if [ -n "$ids" ]; then
+      { grep -l -F "$ids" /proc/[0-9]*/cgroup 2>/dev/null; marked; } | cut -d/ -f3
+    fi
+  } | sort -u | while read -r number; do
     [ "$number" -le 1 ] || [ "$number" = $$ ] && continue
-    exe=$(readlink "$proc/exe" 2>/dev/null) || continue
-    if [ "${exe% (deleted)}" = "$directory/nomad" ] &&
-      tr '\0' '\n' <"$proc/cmdline" 2>/dev/null | grep -q -F "$place/"; then
-      echo "$number"
-      continue
-    fi
-    [ -n "$ids" ] || continue
-    if tr '\0' '\n' <"$proc/environ" 2>/dev/null | sed -n 's/^NOMAD_ALLOC_ID=//p' | grep -q -x -F "$ids" ||
-      sed 's#.*/\([0-9a-f-]\{36\}\)\..*#\1#' "$proc/cgroup" 2>/dev/null | grep -q -x -F "$ids"; then
-      echo "$number"
-    fi
+    case "$line$programs" in *"$line$number "*) echo "$number" ;; esac
   done
 }
 
@@ -31,8 +46,8 @@ mounts() { awk -v place="$data/" 'index($2, place) == 1 { print $2 }' /proc/self
 groups() {
   for group in /sys/fs/cgroup/*/nomad/* /sys/fs/cgroup/nomad.slice/*/*; do
     [ -d "$group" ] || continue
-    name=$(basename "$group" | cut -c1-36)
-    [ -n "$ids" ] && echo "$name" | grep -q -x -F "$ids" && echo "$group"
+    name=${group##*/}
+    case "$line$ids$line" in *"$line${name%%.*}$line"*) echo "$group" ;; esac
   done
 }
 
