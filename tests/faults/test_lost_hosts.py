@@ -148,25 +148,31 @@ def test_a_killed_agent_is_started_again_and_its_tasks_go_on(rack: Rack) -> None
     assert succeeds(rack, run) == 1
 
 
-def test_a_host_that_is_cut_off_for_a_minute_comes_back(rack: Rack) -> None:
-    run, host = begin_apart(rack, "worker")
+@pytest.mark.parametrize("kind", ["worker", "driver"])
+def test_a_host_that_is_cut_off_for_a_minute_comes_back(rack: Rack, kind: str) -> None:
+    run, host = begin_apart(rack, kind)
     begun = time.monotonic()
     for chain in ("INPUT", "OUTPUT"):
         host.run(IPTABLES, "-I", chain, "!", "-i" if chain == "INPUT" else "-o", "lo", "-j", "DROP")
     try:
-        down = until(rack, lambda status: "down" in host_states_of(status)[host.address], 60)
-        print(f"\ncut off: told {down:.0f} s later", end=", ")
+        silent = until(rack, lambda status: is_silent(status, host.address), 60)
+        print(f"\nhost of the {kind} cut off: told {silent:.0f} s later", end=", ")
+        status = rack.command.ok("job", "status", run, "--output=json").json()
+        assert status["state"] == "running"
+        assert ("nothing is heard of the host" in status["reason"]) is (kind == "driver")
         time.sleep(max(0.0, 60 - (time.monotonic() - begun)))
     finally:
         for chain in ("INPUT", "OUTPUT"):
             side = "-i" if chain == "INPUT" else "-o"
             host.run(IPTABLES, "-D", chain, "!", side, "lo", "-j", "DROP")
-    print(f"whole {until(rack, is_running):.0f} s after it ended")
+    print(f"whole {until(rack, is_running):.0f} s after it ended", end=", ")
     assert succeeds(rack, run) == 1
+    print(f"the job ended {time.monotonic() - begun:.0f} s after it began")
 
 
-def host_states_of(status: Any) -> dict[str, str]:
-    return {p["name"]: p["detail"] for p in status["components"] if p["kind"] == "host"}
+def is_silent(status: Any, address: str) -> bool:
+    (told,) = (p for p in status["components"] if (p["kind"], p["name"]) == ("host", address))
+    return "down" in told["detail"] or "disconnected" in told["detail"]
 
 
 def test_a_network_that_loses_one_packet_in_twenty_only_slows(rack: Rack) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloudmesh.sparknomad.cluster.nomad.runs import run_status
+from cloudmesh.sparknomad.errors import ClusterError
 from cloudmesh.sparknomad.incluster import pipeline, run_private
 from cloudmesh.sparknomad.incluster.allocations import ended_well
 from cloudmesh.sparknomad.incluster.pipeline_run import NomadBackend
@@ -45,6 +47,7 @@ class Away:
 
     def __init__(self, told: dict[str, Any]) -> None:
         self.told = told
+        self.stopped = ""
 
     def job(self, child: str) -> dict[str, Any]:
         return {"ID": child, "Stop": False}
@@ -55,6 +58,9 @@ class Away:
 
     def read_json(self, *place: str) -> None:
         del place
+
+    def stop(self, child: str) -> None:
+        self.stopped = child
 
 
 @pytest.mark.parametrize(
@@ -113,3 +119,59 @@ def test_what_nomad_refuses_for_ever_is_told_from_what_it_refuses_now(
     attempt = pipeline.Attempt("run", {"job": "j", "payload": "", "meta": {}})
     with pytest.raises(pipeline.RefusedError if for_ever else OSError):
         backend.send(attempt)
+
+
+def silent(seconds: float) -> dict[str, Any]:
+    return allocation(
+        "unknown", None, DesiredStatus="run", ModifyTime=(time.time() - seconds) * 1e9
+    )
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(10, RunState.RUNNING), (600, RunState.LOST)])
+def test_a_run_is_lost_when_its_host_has_been_silent_for_long(
+    seconds: float, state: RunState
+) -> None:
+    nomad = Away(silent(seconds))
+    status = run_status(nomad, "run", "child")  # type: ignore[arg-type]
+    assert status.state is state
+    assert "the host that" in status.reason
+    # What is told to be lost does not begin again when its host is back.
+    assert nomad.stopped == ("child" if state is RunState.LOST else "")
+
+
+def test_who_may_not_stop_a_lost_run_leaves_word_for_it() -> None:
+    class Theirs(Away):
+        kept = ""
+
+        def stop(self, child: str) -> None:
+            raise ClusterError(f"403 for {child}")
+
+        def put_variable(self, path: str, items: dict[str, str]) -> None:
+            assert items
+            self.kept = path
+
+    nomad = Theirs(silent(600))
+    assert run_status(nomad, "run", "child").state is RunState.LOST  # type: ignore[arg-type]
+    assert nomad.kept == run_private.ended_path("child")
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(10, "running"), (600, "lost")])
+def test_a_step_is_lost_when_its_host_has_been_silent_for_long(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, state: str
+) -> None:
+    told, sent = silent(seconds), []
+
+    def ask(address: str, secrets: Path, path: str) -> Any:
+        del address, secrets
+        return None if "/client/fs/" in path else [told]
+
+    monkeypatch.setattr(run_private, "ask_nomad", ask)
+    monkeypatch.setattr(run_private, "tell_nomad", lambda *given: sent.append(given[2]) or {})
+    monkeypatch.setenv("NOMAD_NAMESPACE", "default")
+    backend = NomadBackend("h:1", Path("/"), {"run": "child"})
+    for _ in range(2):
+        seen = backend.look(["run"])["run"]
+        assert seen and seen.state == state
+    # Its driver, should it begin anew when the host is back, finds word that it is to end.
+    word = f"/v1/var/{run_private.ended_path('child')}?namespace=default"
+    assert sent == ([word] if state == "lost" else [])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ENDED", "ended_well"]
+__all__ = ["ENDED", "ended_well", "may_come_back"]
 
 ENDED = ("complete", "failed", "lost", "unknown")
 """States of an allocation whose tasks do not run any more, as far as Nomad knows."""
+
+_PATIENCE_SECONDS = 120
+"""As long as Spark bears the silence of a partner (``spark.network.timeout``)."""
+_NANOSECONDS = 1e9
 
 
 def ended_well(allocation: Mapping[str, Any], task: str) -> bool:
@@ -25,3 +29,14 @@ def ended_well(allocation: Mapping[str, Any], task: str) -> bool:
         return False
     ends = [each for each in told.get("Events") or () if each.get("Type") == "Terminated"]
     return bool(ends) and (ends[-1].get("Details") or {}).get("exit_code") == "0"
+
+
+def may_come_back(allocation: Mapping[str, Any], now: float) -> bool:
+    """Whether its host has been silent for so short a time that its tasks may still go on.
+
+    Args:
+        allocation: of a job that is not begun elsewhere; as Nomad tells it, also in lists.
+        now: seconds since the epoch.
+    """
+    silent = now - float(allocation.get("ModifyTime") or 0) / _NANOSECONDS
+    return allocation.get("ClientStatus") == "unknown" and silent < _PATIENCE_SECONDS

@@ -131,11 +131,17 @@ class NomadBackend:
             ended = job.get("Stop") or run in self._told
             return pipeline.Seen("cancelled", "cancelled") if ended else _PENDING
         latest = max(found, key=lambda each: int(each["CreateIndex"]))
+        if allocations.may_come_back(latest, time.time()):
+            return pipeline.Seen("running")
         outcome = self._outcome(latest["ID"])
         if outcome and _seen(outcome).ended:
             return _seen(outcome)
         if latest["ClientStatus"] in allocations.ENDED:
-            return self._ended(name, latest)
+            seen = self._ended(name, latest)
+            if seen.state == "lost":
+                with contextlib.suppress(run_private.RefusedError):  # a token of former times
+                    self._tell_to_end(run, child)
+            return seen
         return _seen(outcome) if outcome else _PENDING
 
     def _ended(self, name: str, allocation: Mapping[str, Any]) -> pipeline.Seen:
@@ -163,12 +169,17 @@ class NomadBackend:
         child = self._children.get(run)
         if child is None or self._signal(child):
             return
-        # It waits for room: its driver looks there when it begins.
+        self._tell_to_end(run, child)  # it waits for room
+        self._signal(child)
+
+    def _tell_to_end(self, run: str, child: str) -> None:
+        """Leave word for a driver that is to begin, perhaps anew on a host that was away."""
+        if run in self._told:
+            return
         path = run_private.ended_path(child)
         body = {"Namespace": run_private.namespace(), "Path": path, "Items": {"by": "pipeline"}}
         self._tell(f"/v1/var/{path}", body)
         self._told.add(run)
-        self._signal(child)
 
     def _signal(self, child: str) -> bool:
         """Whether there is a driver that could be told to end."""

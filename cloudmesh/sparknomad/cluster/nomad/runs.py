@@ -12,7 +12,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
-from cloudmesh.sparknomad.incluster.allocations import ENDED, ended_well
+from cloudmesh.sparknomad.incluster.allocations import ENDED, ended_well, may_come_back
 from cloudmesh.sparknomad.incluster.run_private import ended_path
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
@@ -42,13 +42,18 @@ def run_status(nomad: Nomad, run: str, child: str) -> RunStatus:
     if not allocations:
         return _unplaced(nomad, run, job)
     latest = allocations[0]
+    if may_come_back(latest, time.time()):
+        return RunStatus(run, RunState.RUNNING, "nothing is heard of the host that runs the driver")
     ended = latest["ClientStatus"] in ENDED
     outcome = nomad.read_json(latest["ID"], RUN_DIRECTORY, "outcome.json")
     status = status_from_outcome(run, outcome) if outcome else None
     if status and status.state.is_terminal:
         return status
     if ended:
-        return _ended(run, job, latest, status)
+        found = _ended(run, job, latest, status)
+        if found.state is RunState.LOST and not job.get("Stop"):
+            _give_up(nomad, child)
+        return found
     if status:
         return status
     state = RunState.STAGING if latest["ClientStatus"] == "running" else RunState.PENDING
@@ -104,12 +109,21 @@ def _ended(
         reason = "its report can't be read: the host that ran the driver is away"
         return replace(known, state=RunState.SUCCEEDED, reason=reason, exit_code=0)
     stopped = job.get("Stop") or allocation.get("DesiredStatus") == "stop"
-    if stopped and allocation["ClientStatus"] != "lost":
+    if stopped and allocation["ClientStatus"] not in ("lost", "unknown"):
         return replace(known, state=RunState.CANCELLED, reason="cancelled")
     if allocation["ClientStatus"] in ("lost", "unknown"):
         reason = "the host that ran the driver was lost"
         return replace(known, state=RunState.LOST, reason=reason)
     return replace(known, state=RunState.FAILED, reason=failure_reason(allocation))
+
+
+def _give_up(nomad: Nomad, child: str) -> None:
+    """Keep a run that is told to be lost from beginning anew when its host is back."""
+    try:
+        nomad.stop(child)
+    except ClusterError:  # a token that may not; of a reader's, neither of both
+        with contextlib.suppress(ClusterError):
+            nomad.put_variable(ended_path(child), {"by": "its loss"})
 
 
 def _events(allocation: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -133,6 +133,12 @@ job "job" {
       unlimited = false
     }
 
+    # Nobody knows what a program has done on a host that is lost: it does not begin elsewhere.
+    disconnect {
+      lost_after = "8760h"
+      replace    = false
+    }
+
     task "driver" {
       driver = var.driver
       user   = var.driver == "docker" ? "185:185" : ""
