@@ -166,8 +166,10 @@ def test_a_host_that_is_cut_off_for_a_minute_comes_back(rack: Rack, kind: str) -
             side = "-i" if chain == "INPUT" else "-o"
             host.run(IPTABLES, "-D", chain, "!", side, "lo", "-j", "DROP")
     print(f"whole {until(rack, is_running):.0f} s after it ended", end=", ")
-    assert succeeds(rack, run) == 1
-    print(f"the job ended {time.monotonic() - begun:.0f} s after it began")
+    attempts = succeeds(rack, run)
+    # Spark's master may have given up a driver that it has not heard; it begins once more then.
+    assert attempts <= (2 if kind == "driver" else 1)
+    print(f"{attempts} attempts, the job ended {time.monotonic() - begun:.0f} s after it began")
 
 
 def is_silent(status: Any, address: str) -> bool:
