@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ENDED", "ended_well", "may_come_back"]
+__all__ = ["AWAY", "ENDED", "ended_well", "may_come_back"]
 
-ENDED = ("complete", "failed", "lost", "unknown")
+AWAY = ("lost", "unknown")
+"""States of an allocation whose host is gone, or silent."""
+
+ENDED = ("complete", "failed", *AWAY)
 """States of an allocation whose tasks do not run any more, as far as Nomad knows."""
 
 _PATIENCE_SECONDS = 120

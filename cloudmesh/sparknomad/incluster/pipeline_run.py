@@ -148,7 +148,7 @@ class NomadBackend:
         """A run whose driver ended without saying how, or on a host that is away."""
         if allocations.ended_well(allocation, "driver"):
             return pipeline.Seen("succeeded")
-        if allocation["ClientStatus"] in ("lost", "unknown"):
+        if allocation["ClientStatus"] in allocations.AWAY:
             return pipeline.Seen("lost", "the host that ran the driver was lost")
         job = self._ask(f"/v1/job/{name}") or {}
         if job.get("Stop") or allocation.get("DesiredStatus") == "stop":

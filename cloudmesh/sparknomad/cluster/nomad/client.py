@@ -18,7 +18,7 @@ from cloudmesh.sparknomad.cluster.nomad.members import Members
 from cloudmesh.sparknomad.cluster.nomad.variables import ChangedError, NotThereError, Variables
 from cloudmesh.sparknomad.errors import ClusterError, UnreachableError
 
-__all__ = ["ENDED", "Nomad", "NotThereError", "probed", "serving", "tasks_of"]
+__all__ = ["Nomad", "NotThereError", "probed", "serving", "tasks_of"]
 
 Answer = TypeVar("Answer")
 _TIMEOUT_SECONDS = 30
@@ -27,9 +27,6 @@ _CONNECT_SECONDS, _READ_SECONDS = 3, 15
 _ELECTION_SECONDS = 12
 _ELECTION = ("No cluster leader", "rpc error", "failed to get conn", "EOF", "leadership")
 _BLOCK = 1024 * 1024
-
-ENDED = ("complete", "failed", "lost")
-"""What Nomad says of allocations that run no more."""
 
 
 def serving(addresses: Sequence[str], certificate: Certificate | None) -> str:

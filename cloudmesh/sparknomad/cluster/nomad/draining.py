@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.nomad.hosts.installation import Hosts
 from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, WaitTimeoutError
+from cloudmesh.sparknomad.incluster.allocations import ENDED
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["Draining", "hdfs_lacks"]

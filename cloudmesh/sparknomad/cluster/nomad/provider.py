@@ -14,7 +14,7 @@ from cloudmesh.sparknomad.cluster.nomad import (
     shared_runs,
 )
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.operating import NomadHosts
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
@@ -31,6 +31,7 @@ from cloudmesh.sparknomad.cluster.nomad.wanted import refuse, site_records
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
 from cloudmesh.sparknomad.errors import NotFoundError, SparknomadError
+from cloudmesh.sparknomad.incluster.allocations import ENDED
 from cloudmesh.sparknomad.incluster.sparkconf import HDFS_DIRECTORIES
 from cloudmesh.sparknomad.incluster.staged import Catalog
 from cloudmesh.sparknomad.model import (

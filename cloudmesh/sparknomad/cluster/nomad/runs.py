@@ -12,7 +12,7 @@ from typing import Any
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad
 from cloudmesh.sparknomad.cluster.outcomes import status_from_outcome
 from cloudmesh.sparknomad.errors import ClusterError
-from cloudmesh.sparknomad.incluster.allocations import ENDED, ended_well, may_come_back
+from cloudmesh.sparknomad.incluster.allocations import AWAY, ENDED, ended_well, may_come_back
 from cloudmesh.sparknomad.incluster.run_private import ended_path
 from cloudmesh.sparknomad.incluster.run_waiting import NoResourcesError
 from cloudmesh.sparknomad.model import LogChunk, LogStream, RunState, RunStatus
@@ -108,12 +108,11 @@ def _ended(
     if ended_well(allocation, "driver"):
         reason = "its report can't be read: the host that ran the driver is away"
         return replace(known, state=RunState.SUCCEEDED, reason=reason, exit_code=0)
-    stopped = job.get("Stop") or allocation.get("DesiredStatus") == "stop"
-    if stopped and allocation["ClientStatus"] not in ("lost", "unknown"):
-        return replace(known, state=RunState.CANCELLED, reason="cancelled")
-    if allocation["ClientStatus"] in ("lost", "unknown"):
+    if allocation["ClientStatus"] in AWAY:
         reason = "the host that ran the driver was lost"
         return replace(known, state=RunState.LOST, reason=reason)
+    if job.get("Stop") or allocation.get("DesiredStatus") == "stop":
+        return replace(known, state=RunState.CANCELLED, reason="cancelled")
     return replace(known, state=RunState.FAILED, reason=failure_reason(allocation))
 
 

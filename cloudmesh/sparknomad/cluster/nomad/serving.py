@@ -16,7 +16,7 @@ from typing import Any
 from cloudmesh.sparknomad.access_tokens import AccessToken
 from cloudmesh.sparknomad.cluster.nomad import uploads
 from cloudmesh.sparknomad.cluster.nomad.access import Access
-from cloudmesh.sparknomad.cluster.nomad.client import ENDED, Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
 from cloudmesh.sparknomad.cluster.nomad.plans import SERVICE, service_job
 from cloudmesh.sparknomad.cluster.nomad.record import NomadCluster
 from cloudmesh.sparknomad.cluster.nomad.registering import register_job
@@ -30,6 +30,7 @@ from cloudmesh.sparknomad.errors import (
     NotFoundError,
     UnreachableError,
 )
+from cloudmesh.sparknomad.incluster.allocations import ENDED
 from cloudmesh.sparknomad.incluster.webhdfs import WebHdfsError
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
