@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -28,6 +29,7 @@ class Cluster:
     """What Nomad, Spark and HDFS would say; the clock."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
+    silent: list[dict[str, Any]] = field(default_factory=list)
     count: int = 1
     busy: set[int] = field(default_factory=set)
     lacks: int = 0
@@ -40,6 +42,9 @@ class Cluster:
         if path.startswith("/v1/jobs?prefix=run-"):
             assert 'filter=Status != "dead" and ParentID != ""' in unquote(path)
             return self.runs
+        if path.startswith("/v1/allocations?namespace=*"):
+            assert 'filter=ClientStatus == "unknown"' in unquote(path)
+            return self.silent
         if path == "/v1/job/spark-worker/allocations":
             return [
                 {"ID": f"a{index}", "DesiredStatus": "run", "Name": f"spark-worker.worker[{index}]"}
@@ -82,7 +87,8 @@ class Cluster:
 
 
 def run_of(executors: str = "", site: str = "") -> dict[str, Any]:
-    return {"Meta": {"run": "r", "executors": executors, "site": site}}
+    meta = {"run": "r", "executors": executors, "site": site}
+    return {"ID": "run-r/dispatch-1", "Namespace": "default", "Meta": meta}
 
 
 # demand
@@ -228,6 +234,18 @@ def test_a_cluster_into_which_somebody_brings_an_input_is_not_idle() -> None:
     assert not scaler.look()
     cluster.now += 101
     assert scaler.look()
+
+
+@pytest.mark.parametrize(("seconds", "stopped"), [(10, False), (600, True)])
+def test_a_run_whose_host_is_lost_keeps_no_cluster_awake(seconds: float, stopped: bool) -> None:
+    run = run_of()
+    since = (time.time() - seconds) * 1e9
+    silent = {"ClientStatus": "unknown", "ModifyTime": since, "JobID": run["ID"]}
+    cluster = Cluster(runs=[run], silent=[{**silent, "Namespace": run["Namespace"]}])
+    scaler = cluster.scaler(idle=100.0)
+    assert not scaler.look()
+    cluster.now = 101
+    assert scaler.look() is stopped
 
 
 def test_without_idle_it_goes_on_for_ever() -> None:

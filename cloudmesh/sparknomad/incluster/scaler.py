@@ -23,8 +23,9 @@ from urllib.parse import quote
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
-    from cloudmesh.sparknomad.incluster import direct, run_private
+    from cloudmesh.sparknomad.incluster import allocations, direct, run_private
 else:
+    import allocations
     import direct
     import run_private
 
@@ -137,13 +138,22 @@ class Scaler:
         """The site and the wishes of each run that has not ended."""
         wanted = quote('Status != "dead" and ParentID != ""')
         listed = self.ask(f"/v1/jobs?prefix=run-&namespace=*&meta=true&filter={wanted}")
+        lost = self._lost() if listed else set()
         found = []
         for job in listed or ():
             meta = job.get("Meta") or {}
-            if meta.get("run"):
+            if meta.get("run") and (job["Namespace"], job["ID"]) not in lost:
                 site = meta.get("site") or ""
                 found.append((f"-{site}" if site else "", executors_of(meta)))
         return found
+
+    def _lost(self) -> set[tuple[str, str]]:
+        """The jobs of runs whose hosts are lost: for Nomad they go on until somebody looks."""
+        silent = quote('ClientStatus == "unknown"')
+        told = self.ask(f"/v1/allocations?namespace=*&filter={silent}") or ()
+        now = time.time()
+        gone = (each for each in told if not allocations.may_come_back(each, now))
+        return {(each["Namespace"], each["JobID"]) for each in gone}
 
     def _fit(self, site: Site, runs: Sequence[Executors]) -> None:
         if site.most <= site.least:
@@ -202,10 +212,10 @@ class Scaler:
     def _workers(self, site: Site, index: int) -> set[str]:
         """The addresses of the worker of an index: Nomad stops the highest first."""
         job = f"spark-worker{site.suffix}"
-        allocations = self.ask(f"/v1/job/{job}/allocations") or ()
+        placed = self.ask(f"/v1/job/{job}/allocations") or ()
         ids = {
             each["ID"]
-            for each in allocations
+            for each in placed
             if each["DesiredStatus"] == "run" and each["Name"].endswith(f"[{index}]")
         }
         services = self.ask(f"/v1/service/{job}") or ()
