@@ -33,6 +33,8 @@ class Cluster:
     count: int = 1
     busy: set[int] = field(default_factory=set)
     lacks: int = 0
+    copied: int = 0
+    unseen: int = 0
     heard: int | None = None
     written: int = 7
     now: float = 0.0
@@ -67,7 +69,12 @@ class Cluster:
             nodes = {str(i): {"lastContact": 0 if i < heard else 30} for i in range(self.count)}
             return {"beans": [{"LiveNodes": json.dumps(nodes)}]}
         if "jmx" in url:
-            told = {"MissingBlocks": 0, "UnderReplicatedBlocks": self.lacks}
+            told = {
+                "MissingBlocks": 0,
+                "UnderReplicatedBlocks": self.lacks,
+                "PendingReplicationBlocks": self.copied,
+                "NumInServiceLiveDataNodes": self.count + self.unseen,
+            }
             return {"beans": [{**told, "LastWrittenTransactionId": self.written}]}
         workers = [
             {"host": "h", "port": 7000 + i, "state": "ALIVE", "coresused": int(i in self.busy)}
@@ -159,9 +166,9 @@ def test_fewer_workers_come_one_at_a_time_and_only_after_a_while() -> None:
     for cluster.now in (0, 30, 59):
         scaler.look()
     assert cluster.count == 4
-    for cluster.now in (60, 62, 64, 120):
+    for cluster.now in range(60, 120, 2):
         scaler.look()
-    assert cluster.count == 3  # HDFS needs 40 s to see that a DataNode is gone, and then copies
+    assert cluster.count == 3  # HDFS needs 60 s to see that a DataNode is gone, and then copies
     for cluster.now in range(122, 400, 2):
         scaler.look()
     assert cluster.count == 1
@@ -187,14 +194,39 @@ def test_a_while_begins_anew_when_there_is_work_again() -> None:
     assert cluster.count == 2
 
 
-@pytest.mark.parametrize(("busy", "lacks", "left"), [({1}, 0, 2), ({0}, 0, 1), (set(), 3, 2)])
-def test_a_worker_that_is_needed_stays(busy: set[int], lacks: int, left: int) -> None:
-    cluster = Cluster(count=2, busy=busy, lacks=lacks)
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"busy": {1}}, 2),
+        ({"busy": {0}}, 1),
+        ({"lacks": 3}, 2),
+        ({"copied": 3}, 2),
+        # It is not listed any more, but its blocks are still counted.
+        ({"unseen": 1}, 2),
+    ],
+)
+def test_a_worker_that_is_needed_stays(changes: dict[str, Any], left: int) -> None:
+    cluster = Cluster(count=2, **changes)
     scaler = cluster.scaler()
-    scaler.look()
-    cluster.now = 100
-    scaler.look()
+    for cluster.now in range(0, 100, 2):
+        scaler.look()
     assert cluster.count == left
+
+
+def test_hdfs_has_to_be_whole_for_a_while_before_a_worker_goes() -> None:
+    cluster = Cluster(count=2)
+    scaler = cluster.scaler()
+    for cluster.now in range(0, 100, 2):
+        cluster.lacks = int(cluster.now % 10 == 8)
+        scaler.look()
+    assert cluster.count == 2
+    for cluster.now in range(102, 116, 2):
+        cluster.lacks = 0
+        scaler.look()
+    assert cluster.count == 2
+    for cluster.now in range(116, 120, 2):
+        scaler.look()
+    assert cluster.count == 1
 
 
 def test_a_run_of_another_site_brings_no_workers_here() -> None:

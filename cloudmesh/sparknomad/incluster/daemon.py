@@ -23,6 +23,7 @@ import webhdfs  # noqa: E402
 __all__ = ["main"]
 
 _SERVICE_SECONDS = 120
+_COPIES = "2"
 _HDFS_CLUSTER = "sparknomad"
 _HDFS = "org.apache.hadoop.hdfs.server"
 
@@ -168,6 +169,9 @@ def _datanode() -> list[str]:
                 "dfs.datanode.http.address": _address("hdfs_http"),
                 "dfs.datanode.ipc.address": _address("hdfs_ipc"),
                 "dfs.datanode.hostname": os.environ["SPARKNOMAD_HOST"],
+                # It is the client that writes what comes over HTTP. With Hadoop's three copies two
+                # workers would lack one for ever, and none could be spared.
+                "dfs.replication": _COPIES,
                 # A NameNode on a disk with less than 100 MiB lets nobody remove anything.
                 "dfs.datanode.du.reserved": str(256 * 1024 * 1024),
             }

@@ -23,18 +23,17 @@ from urllib.parse import quote
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING or __package__:
-    from cloudmesh.sparknomad.incluster import allocations, direct, run_private
+    from cloudmesh.sparknomad.incluster import allocations, direct, hdfs_health, run_private
 else:
     import allocations
     import direct
+    import hdfs_health
     import run_private
 
 __all__ = ["Executors", "Scaler", "Site", "demand", "executors_of", "main"]
 
 _LOOK_SECONDS = 2.0
 _QUIET_SECONDS = 60.0
-_CONTACT_SECONDS = 10
-"""A DataNode that has not been heard of for so long may be gone."""
 
 _ODD = (OSError, ValueError, KeyError, TypeError, IndexError)
 _SERVICES = ("spark-worker", "spark-history", "spark-master", "hdfs", "gateway")
@@ -109,6 +108,7 @@ class Scaler:
     page: Callable[[str], Any] = lambda url: direct.get_json(url, timeout=5)
     clock: Callable[[], float] = time.monotonic
     _enough_since: dict[str, float] = field(default_factory=dict)
+    _whole: dict[str, hdfs_health.Settled] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
     _quiet_since: float | None = None
 
@@ -171,24 +171,28 @@ class Scaler:
         since = self._enough_since.setdefault(site.suffix, self.clock())
         if self.clock() - since >= _QUIET_SECONDS and self._can_spare_last(site, there):
             self._set(job, there - 1)
-            # The next one waits as long: HDFS needs 40 s to see that one is gone, and then copies.
+            # The next one waits as long: HDFS needs 60 s to see that one is gone, and then copies.
             self._enough_since.pop(site.suffix)
+            self._whole.pop(site.suffix)
 
     def _can_spare_last(self, site: Site, count: int) -> bool:
         """Whether no executor is on the worker that Nomad would stop, and HDFS can spare it."""
+        told = hdfs_health.health(
+            self._bean(site, "FSNamesystem"), self._bean(site, "NameNodeInfo")
+        )
+        whole = told is not None and told.nodes == count and told.is_whole
+        settled = self._whole.setdefault(site.suffix, hdfs_health.Settled(self.clock))
+        return settled.has(whole) and not self._is_used(site, count - 1)
+
+    def _is_used(self, site: Site, index: int) -> bool:
+        """Whether executors are on the worker of an index, or it can't be told."""
         address = self._address(f"spark-master-ui{site.suffix}")
         if not address:
-            return False
-        last = self._workers(site, count - 1)
+            return True
+        last = self._workers(site, index)
         told = self.page(f"http://{address}/json/")["workers"]
         on_it = [w for w in told if w["state"] == "ALIVE" and f"{w['host']}:{w['port']}" in last]
-        if any(int(worker["coresused"]) for worker in on_it):
-            return False
-        nodes = json.loads(self._bean(site, "NameNodeInfo")["LiveNodes"]).values()
-        if sum(int(node["lastContact"]) < _CONTACT_SECONDS for node in nodes) != count:
-            return False
-        bean = self._bean(site, "FSNamesystem")
-        return not int(bean["MissingBlocks"]) and not int(bean["UnderReplicatedBlocks"])
+        return any(int(worker["coresused"]) for worker in on_it)
 
     def _is_written(self) -> bool:
         """Whether something was written to HDFS since the last look, as by who brings an input."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,25 +13,24 @@ from cloudmesh.sparknomad.cluster.nomad.hosts.scripts import script
 from cloudmesh.sparknomad.cluster.nomad.record import HostRecord, NomadCluster
 from cloudmesh.sparknomad.errors import ClusterError, WaitTimeoutError
 from cloudmesh.sparknomad.incluster.allocations import ENDED
+from cloudmesh.sparknomad.incluster.hdfs_health import Health, Settled, health
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
-__all__ = ["Draining", "hdfs_lacks"]
+__all__ = ["Draining", "hdfs_health_of"]
 
 _DECOMMISSION_SECONDS = 60
-_HDFS_SECONDS = 120.0
+_HDFS_SECONDS = 180.0
 
 
-def hdfs_lacks(access: Access) -> tuple[int, int] | None:
-    """How many blocks of HDFS have no copy, and how many too few; ``None`` while it begins."""
+def hdfs_health_of(access: Access) -> Health | None:
+    """What HDFS has and lacks; ``None`` while that is not certain."""
     query = "/jmx?qry=Hadoop:service=NameNode,name="
     try:
-        (names,) = access.json("hdfs-http", f"{query}FSNamesystem")["beans"]
+        (system,) = access.json("hdfs-http", f"{query}FSNamesystem")["beans"]
         (info,) = access.json("hdfs-http", f"{query}NameNodeInfo")["beans"]
+        return health(system, info)
     except (OSError, ValueError, KeyError):
         return None
-    if info.get("Safemode"):
-        return None
-    return int(names["MissingBlocks"]), int(names["UnderReplicatedBlocks"])
 
 
 @dataclass(frozen=True)
@@ -138,31 +136,18 @@ class Draining:
         patience = Deadline(min(_HDFS_SECONDS, max(20.0, deadline.left)))
         self.say("waiting for HDFS to have copies of everything elsewhere")
 
+        settled = Settled()
+
         def enough() -> bool:
-            # A DataNode that left is counted as gone only after half a minute.
-            nodes, lacks = self._settled_nodes(access), hdfs_lacks(access)
-            if not nodes or lacks is None:
-                return False
-            # One alone can't keep two copies.
-            return lacks[0] == 0 and (lacks[1] == 0 or nodes == 1)
+            told = hdfs_health_of(access)
+            return settled.has(told is not None and told.is_whole)
 
         try:
             wait_until(enough, "copies", patience, interval=1)
         except WaitTimeoutError:
-            lacks = hdfs_lacks(access)
-            if lacks is None or not self._settled_nodes(access):
+            told = hdfs_health_of(access)
+            if told is None:
                 return "HDFS has not come to rest"
-            if lacks[0]:
-                return f"{lacks[0]} blocks of HDFS have no copy elsewhere"
+            if told.missing:
+                return f"{told.missing} blocks of HDFS have no copy elsewhere"
         return ""
-
-    @staticmethod
-    def _settled_nodes(access: Access) -> int:
-        """How many DataNodes there are; 0 while one was not heard."""
-        query = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
-        try:
-            (info,) = access.json("hdfs-http", query)["beans"]
-            nodes = json.loads(info["LiveNodes"]).values()
-        except (OSError, ValueError, KeyError):
-            return 0
-        return len(nodes) if all(int(node["lastContact"]) < 10 for node in nodes) else 0
