@@ -11,6 +11,8 @@ import pytest
 import yaml
 from acceptance.conftest import Command, ended
 
+from cloudmesh.sparknomad.incluster.direct import get_json
+from cloudmesh.sparknomad.incluster.hdfs_health import Health, health
 from cloudmesh.sparknomad.model import ImageRecord
 
 pytestmark = [pytest.mark.nomad, pytest.mark.slow]
@@ -106,9 +108,26 @@ def test_a_worker_that_is_idle_goes_alone(elastic: Command) -> None:
     assert "done 3" in elastic.ok("job", "run", job, "--cluster=elastic").out
 
 
-def test_without_bounds_the_scaler_goes(elastic: Command) -> None:
+def test_without_bounds_the_scaler_goes_and_with_the_workers_no_block(elastic: Command) -> None:
     path = elastic.home / "fixed.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, "idle": None, "workers": 1}))
+    path.write_text(yaml.safe_dump({**SPEC, "idle": None, "workers": 3}))
     elastic.ok("cluster", "deploy", f"--spec={path}")
+    run = elastic.ok("job", "run", str(elastic.home / "wide.yaml"), "--cluster=elastic", "--detach")
+    elastic.ok("job", "wait", run.out.strip())
+    fewer = elastic.ok("cluster", "scale", "elastic", "1")
+    assert "letting HDFS copy what only 2 of the workers have" in fewer.err
     found = until(elastic, lambda told: told["state"] == "running" and told["workers"] == 1, 60)
     assert not [part for part in found["components"] if part["kind"] == "scaler"]
+    page = found["endpoints"]["HDFS NameNode UI"]
+    give_up = time.monotonic() + 120
+    while (told := hdfs_of(page)) is None or told.nodes > 1:
+        assert time.monotonic() < give_up, told
+        time.sleep(1)
+    assert not told.missing and told.lacking  # one alone has one copy of each
+
+
+def hdfs_of(page: str) -> Health | None:
+    query = f"{page}/jmx?qry=Hadoop:service=NameNode,name="
+    (system,) = get_json(f"{query}FSNamesystem", 10)["beans"]
+    (info,) = get_json(f"{query}NameNodeInfo", 10)["beans"]
+    return health(system, info)

@@ -1,6 +1,7 @@
 """Becomes one of the cluster's Java servers: ``daemon.py ROLE``.
 
-Roles: ``master``, ``worker``, ``history``, ``namenode``, ``datanode``. Addresses come from
+Roles: ``master``, ``worker``, ``history``, ``namenode``, ``datanode``; ``refresh`` lets the
+NameNode read again which DataNodes are to go, and ends. Addresses come from
 Nomad's environment and from ``/local/services.json``, which Nomad renders from its service
 discovery; the cluster's secret from ``/secrets/spark``. The process becomes Java, so that
 Nomad's signals and limits reach it directly.
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
@@ -118,6 +120,9 @@ def _hadoop(values: dict[str, str]) -> list[str]:
 
 def _namenode() -> list[str]:
     data = Path(os.environ["NOMAD_ALLOC_DIR"]) / "data" / "namenode"
+    leaving = {"dfs.hosts.exclude": str(_local() / "leaving")}
+    # Told to refresh, a NameNode reads its files again, and not its command line.
+    _write_site(leaving)
     options = [
         *("-fs", f"hdfs://{_address('rpc')}"),
         *_hadoop(
@@ -127,6 +132,8 @@ def _namenode() -> list[str]:
                 "dfs.namenode.http-address": _address("http"),
                 "dfs.namenode.http-bind-host": os.environ["SPARKNOMAD_HOST"],
                 "dfs.namenode.heartbeat.recheck-interval": "15000",
+                "dfs.namenode.decommission.interval": "1",
+                **leaving,
                 "dfs.replication": os.environ["SPARKNOMAD_REPLICATION"],
             }
         ),
@@ -138,6 +145,20 @@ def _namenode() -> list[str]:
         subprocess.run([*formatted, "-clusterid", _HDFS_CLUSTER], check=True)
         _make_directories(_address("http"))
     return [main_class, *options]
+
+
+def _site() -> Path:
+    return _local() / "hadoop"
+
+
+def _write_site(values: dict[str, str]) -> None:
+    configuration = ElementTree.Element("configuration")
+    for key, value in values.items():
+        entry = ElementTree.SubElement(configuration, "property")
+        ElementTree.SubElement(entry, "name").text = key
+        ElementTree.SubElement(entry, "value").text = value
+    _site().mkdir(exist_ok=True)
+    ElementTree.ElementTree(configuration).write(_site() / "hdfs-site.xml")
 
 
 def _make_directories(address: str) -> None:
@@ -152,6 +173,13 @@ def _make_directories(address: str) -> None:
                 hdfs.make_directory(directory)
     finally:
         os._exit(0)
+
+
+def _refresh() -> list[str]:
+    # HDFS believes whatever name it is given, and obeys the one that its NameNode runs under.
+    os.environ["HADOOP_USER_NAME"] = "spark"
+    options = ["-fs", f"hdfs://{_address('rpc')}", *_hadoop(sparkconf.HDFS_OPTIONS)]
+    return ["org.apache.hadoop.hdfs.tools.DFSAdmin", *options, "-refreshNodes"]
 
 
 def _datanode() -> list[str]:
@@ -197,7 +225,8 @@ def _java(heap: str, startup: str = "fast") -> list[str]:
         f"-Dhadoop.log.dir={logs}",
         f"-Djava.io.tmpdir={_local()}",
         "-cp",
-        sparkconf.IMAGE_CLASS_PATH,
+        # The archive's own path has to come first.
+        ":".join([sparkconf.IMAGE_CLASS_PATH, *([str(_site())] if _site().is_dir() else [])]),
     ]
 
 
@@ -206,17 +235,19 @@ _ROLES = {
     "worker": (_worker, "512m", "fast"),
     "history": (_history, "512m", "fast"),
     "namenode": (_namenode, "512m", "fast"),
+    "refresh": (_refresh, "128m", "fast"),
     "datanode": (_datanode, "384m", "balanced"),  # every byte of HDFS passes through it
 }
 
 
 def main(argv: list[str]) -> None:
-    """Become the server of a role."""
+    """Become what a role says."""
     make, heap, startup = _ROLES[argv[0]]
     os.chdir(_local())
     # Else Spark asks DNS for the host's own name, which many hosts do not know.
     os.environ["SPARK_LOCAL_IP"] = os.environ["SPARKNOMAD_HOST"]
-    command = [*_java(heap, startup), *make()]
+    arguments = make()
+    command = [*_java(heap, startup), *arguments]
     os.execv(command[0], command)
 
 

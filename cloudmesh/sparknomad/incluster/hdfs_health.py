@@ -67,16 +67,18 @@ class Settled:
 
     Attributes:
         clock: seconds that never go back.
+        seconds: for so long.
     """
 
     clock: Callable[[], float] = time.monotonic
+    seconds: float = SETTLED_SECONDS
     _since: float | None = None
 
     def has(self, held: bool) -> bool:
-        """Take the answer of one look; whether it has been yes for `SETTLED_SECONDS`."""
+        """Take the answer of one look; whether it has been yes for so long."""
         if not held:
             self._since = None
             return False
         if self._since is None:
             self._since = self.clock()
-        return self.clock() - self._since >= SETTLED_SECONDS
+        return self.clock() - self._since >= self.seconds

@@ -320,6 +320,11 @@ class Nomad(Acl, Members, Variables):
         ).json()
         return sorted(found, key=lambda each: -each["CreateIndex"])
 
+    def allocation(self, allocation: str) -> dict[str, Any]:
+        """One allocation, with its ports."""
+        found: dict[str, Any] = self._request("allocation", allocation).json()
+        return found
+
     def all_allocations(self) -> list[dict[str, Any]]:
         """The allocations of all jobs."""
         found: list[dict[str, Any]] = self._request("allocations").json()

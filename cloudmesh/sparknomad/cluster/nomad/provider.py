@@ -15,6 +15,7 @@ from cloudmesh.sparknomad.cluster.nomad import (
 )
 from cloudmesh.sparknomad.cluster.nomad.access import Access
 from cloudmesh.sparknomad.cluster.nomad.client import Nomad, NotThereError
+from cloudmesh.sparknomad.cluster.nomad.leaving import Leaving
 from cloudmesh.sparknomad.cluster.nomad.operating import NomadHosts
 from cloudmesh.sparknomad.cluster.nomad.plans import (
     DRIVER_FACTOR,
@@ -115,12 +116,16 @@ class NomadProvider(Submitting):
         self, nomad: Nomad, cluster: NomadCluster, deadline: Deadline, *, rolling: bool = False
     ) -> None:
         counts = services.live_counts(nomad, cluster)
+        parts = {part.name: part for part in cluster.parts}
         self._allow_scaler(nomad, cluster)
         shared_runs.forget_ended(nomad)
         for job in cluster_jobs(cluster, cluster.spark, rolling=rolling, counts=counts):
             site = str(job.variables.get("site", ""))
             if job.name == "spark-history" and cluster.is_up(site):
                 self._prepare_hdfs(nomad, site, deadline)
+            if job.name == "spark-worker":
+                workers = int(job.variables["workers"])
+                Leaving(nomad, parts[site], self.context.say).keep(workers, deadline)
             self.context.say(f"registering Nomad job {job.id}")
             register_job(nomad, job)
 
@@ -162,8 +167,10 @@ class NomadProvider(Submitting):
         part = next(iter(spec.parts.values()))
         changes = {"workers": part.workers, "most": part.most, "sites": wanted}
         cluster = self._read(spec.cluster).changed(**changes)
-        cluster.write(directory)
         nomad = self._nomad(spec.cluster)
+        for site in cluster.parts:
+            Leaving(nomad, site, self.context.say).keep(site.workers, deadline)
+        cluster.write(directory)
         for job in cluster_jobs(cluster, cluster.spark):
             if job.name == "spark-worker":
                 register_job(nomad, job)

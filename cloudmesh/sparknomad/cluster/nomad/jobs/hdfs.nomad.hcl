@@ -51,6 +51,7 @@ locals {
   enter  = ["${var.rootfs}/opt/sparknomad/enter", var.rootfs, "185", "185"]
   suffix = var.site == "" ? "" : "-${var.site}"
   server = ["/usr/bin/env", "python3", "/opt/sparknomad/daemon.py"]
+  own    = "nomad/jobs/hdfs${local.suffix}/namenode"
 }
 
 job "hdfs" {
@@ -173,6 +174,23 @@ job "hdfs" {
         SPARKNOMAD_CONF        = var.conf
         SPARKNOMAD_REPLICATION = var.replication
       })
+
+      # DataNodes that are to go: HDFS copies what they have, and writes nothing more to them.
+      template {
+        destination = "local/leaving"
+        data        = <<-EOT
+          {{ if nomadVarExists "${local.own}" }}{{ with nomadVar "${local.own}" }}{{ .leaving }}{{ end }}{{ end }}
+        EOT
+        change_mode = "script"
+        splay       = "0s"
+
+        change_script {
+          command       = var.driver == "raw_exec" ? "/bin/sh" : local.server[0]
+          args          = concat(var.driver == "raw_exec" ? concat(local.enter, local.server) : slice(local.server, 1, 3), ["refresh"])
+          timeout       = "60s"
+          fail_on_error = false
+        }
+      }
 
       kill_signal  = "SIGTERM"
       kill_timeout = "10s"
