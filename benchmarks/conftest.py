@@ -168,23 +168,36 @@ def compare(benchmark: Any, results: list[dict[str, Any]]) -> Callable[..., None
     return measure
 
 
-@pytest.fixture
-def growth(results: list[dict[str, Any]]) -> Callable[..., None]:
-    """Keeps how time grows with work.
+Points = list[tuple[float, float]]
+"""Of work and seconds."""
 
-    It takes the name, the unit of the work, and pairs of work and seconds.
+Growth = Callable[[str, str], contextlib.AbstractContextManager[Points]]
+
+
+@pytest.fixture
+def growth(results: list[dict[str, Any]]) -> Growth:
+    """Keeps how time grows with work, also the points of a benchmark that fails then.
+
+    It takes the name and the unit of the work, and gives the list for the points.
     """
 
-    def keep(name: str, unit: str, points: list[tuple[float, float]]) -> None:
-        slope = exponent(points)
-        results.append(
-            {
+    @contextlib.contextmanager
+    def keep(name: str, unit: str) -> Iterator[Points]:
+        points: Points = []
+        whole = False
+        try:
+            yield points
+            whole = True
+        finally:
+            slope = exponent(points)
+            told = {
                 "name": name,
                 "unit": unit,
                 "points": [[work, round(seconds, 3)] for work, seconds in points],
                 "exponent": None if slope is None else round(slope, 3),
             }
-        )
+            if points:
+                results.append(told if whole else {**told, "failed": True})
 
     return keep
 

@@ -6,14 +6,13 @@ import functools
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from bare_script import BareScript, Login
-from conftest import Comparison
+from conftest import Comparison, Growth
 from presets import PRESET
 from tool import Tool
 
@@ -59,11 +58,16 @@ def _measured(tool: Tool, directory: Path, count: int) -> tuple[float, float, fl
 
 
 @pytest.mark.skipif(not PRESET.hosts, reason="this preset has no HOSTS: give HOSTS=1,2,4")
-def test_clusters_on_hosts(tool: Tool, tmp_path: Path, growth: Callable[..., None]) -> None:
-    found = {count: _measured(tool, tmp_path / f"lab{count}", count) for count in PRESET.hosts}
-    names = ("deploy on hosts", "deploy again on hosts", "destroy on hosts")
-    for index, name in enumerate(names):
-        growth(name, "hosts", [(count, seconds[index]) for count, seconds in found.items()])
+def test_clusters_on_hosts(tool: Tool, tmp_path: Path, growth: Growth) -> None:
+    with (
+        growth("deploy on hosts", "hosts") as deploys,
+        growth("deploy again on hosts", "hosts") as again,
+        growth("destroy on hosts", "hosts") as destroys,
+    ):
+        for count in PRESET.hosts:
+            seconds = _measured(tool, tmp_path / f"lab{count}", count)
+            for points, each in zip((deploys, again, destroys), seconds, strict=True):
+                points.append((count, each))
 
 
 def test_deploy_against_a_bare_script(

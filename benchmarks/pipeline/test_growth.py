@@ -6,10 +6,10 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Growth
 from presets import PRESET
 from stores import Server
 from tool import Tool
@@ -34,25 +34,26 @@ def place(lab: tuple[Tool, Server]) -> Tool:
     return lab[0]
 
 
-def test_runs_that_are_sent_at_once(place: Tool, growth: Callable[..., None]) -> None:
+def test_runs_that_are_sent_at_once(place: Tool, growth: Growth) -> None:
     program = place.home / "nothing.py"
     program.write_text("")
-    sent, ended = [], []
-    for count in PRESET.runs:
-        done = subprocess.run(
-            [sys.executable, "-c", SENDING, str(program), str(count)],
-            env=place.environment,
-            cwd=place.home,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        told = json.loads(done.stdout)
-        assert told["states"] == ["succeeded"]
-        sent.append((count, told["sent"]))
-        ended.append((count, told["ended"]))
-    growth("send runs", "runs", sent)
-    growth("send runs, until all have ended", "runs", ended)
+    with (
+        growth("send runs", "runs") as sent,
+        growth("send runs, until all have ended", "runs") as ended,
+    ):
+        for count in PRESET.runs:
+            done = subprocess.run(
+                [sys.executable, "-c", SENDING, str(program), str(count)],
+                env=place.environment,
+                cwd=place.home,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            told = json.loads(done.stdout)
+            assert told["states"] == ["succeeded"]
+            sent.append((count, told["sent"]))
+            ended.append((count, told["ended"]))
 
 
 def _staged(place: Tool, url: str) -> float:
@@ -63,27 +64,25 @@ def _staged(place: Tool, url: str) -> float:
     return float(run["report"]["inputs"]["input0"]["transfer_seconds"])
 
 
-def test_many_small_objects(place: Tool, growth: Callable[..., None]) -> None:
-    points = []
-    for count in PRESET.objects:
-        directory = place.home / f"many{count}"
-        directory.mkdir()
-        for number in range(count):
-            (directory / str(number)).write_bytes(b"x" * 1000)
-        place("sparknomad", "storage", "put", f"{directory}/", f"near:many{count}/")
-        points.append((count, _staged(place, f"near:many{count}/")))
-    growth("stage objects of 1 kB", "objects", points)
+def test_many_small_objects(place: Tool, growth: Growth) -> None:
+    with growth("stage objects of 1 kB", "objects") as points:
+        for count in PRESET.objects:
+            directory = place.home / f"many{count}"
+            directory.mkdir()
+            for number in range(count):
+                (directory / str(number)).write_bytes(b"x" * 1000)
+            place("sparknomad", "storage", "put", f"{directory}/", f"near:many{count}/")
+            points.append((count, _staged(place, f"near:many{count}/")))
 
 
-def test_large_objects(place: Tool, growth: Callable[..., None]) -> None:
-    points = []
-    for size in PRESET.sizes:
-        path = place.home / "object"
-        _fill(path, size)
-        place("sparknomad", "storage", "put", str(path), f"near:large{size}")
-        path.unlink()
-        points.append((size / 1e6, _staged(place, f"near:large{size}")))
-    growth("stage one object", "MB", points)
+def test_large_objects(place: Tool, growth: Growth) -> None:
+    with growth("stage one object", "MB") as points:
+        for size in PRESET.sizes:
+            path = place.home / "object"
+            _fill(path, size)
+            place("sparknomad", "storage", "put", str(path), f"near:large{size}")
+            path.unlink()
+            points.append((size / 1e6, _staged(place, f"near:large{size}")))
 
 
 def _fill(path: Path, size: int) -> None:

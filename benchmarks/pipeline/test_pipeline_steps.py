@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import Growth
 from presets import PRESET
 from stores import Server
 from tool import Tool
@@ -21,18 +21,16 @@ def test_chains_of_steps(
     lab: tuple[Tool, Server],
     tmp_path: Path,
     results: list[dict[str, Any]],
-    growth: Callable[..., None],
+    growth: Growth,
 ) -> None:
     """Each step runs a program that does nothing, after the one before."""
     tool, _ = lab
     (tmp_path / "nothing.py").write_text("")
-    made = [_chain(tool, tmp_path, count) for count in PRESET.steps]
-    results += made
-    growth(
-        "pipelines in a chain",
-        "steps",
-        [(count, each["seconds"]) for count, each in zip(PRESET.steps, made, strict=True)],
-    )
+    with growth("pipelines in a chain", "steps") as points:
+        for count in PRESET.steps:
+            made = _chain(tool, tmp_path, count)
+            results.append(made)
+            points.append((count, made["seconds"]))
 
 
 def _chain(tool: Tool, tmp_path: Path, count: int) -> dict[str, Any]:
