@@ -89,6 +89,17 @@ def killed_in_the_middle(clouds: Clouds, process: subprocess.Popen[bytes], regio
     return process.wait(20)
 
 
+def settled(clouds: Clouds) -> list[dict[str, Any]]:
+    """What is there when the API has done what it was asked for last, by clients that are gone."""
+    before = clouds.there()
+    while True:
+        time.sleep(1)
+        there = clouds.there()
+        if there == before:
+            return there
+        before = there
+
+
 def tags(machine: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
 
@@ -105,7 +116,7 @@ def test_a_killed_create_in_two_regions_is_found_and_ended(clouds: Clouds) -> No
             )
         )
     assert codes == [-signal.SIGKILL] * 2, "it was over before it was killed"
-    there = clouds.there()
+    there = settled(clouds)
     assert all(tags(machine)["sparknomad-group"] in ("one", "two") for machine in there)
     assert all("sparknomad-creator" in tags(machine) for machine in there)
 
