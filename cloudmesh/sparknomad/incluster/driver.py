@@ -254,6 +254,7 @@ class Driver:
     def _finish(self, verdict: Verdict) -> int:
         if verdict.state == "succeeded" or "upload_seconds" not in self.outcome.data:
             self.transfers.forget_outputs()
+        run_staging.drop_tables(self.cluster)
         lost = self.output.problem if verdict.code else ""
         self.outcome.finish(verdict, lost=lost, transfers=self.transfers.report)
         run_private.forget(self.cluster)

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ __all__ = [
     "InfrastructureError",
     "Room",
     "Workers",
+    "drop_tables",
     "fetch",
     "fetch_all",
     "find_room",
@@ -37,6 +39,7 @@ _ODD = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, 
 """What a server that is ending, or is another one, can make of an answer."""
 
 _PATIENCE_SECONDS = 120
+_QUICK_SECONDS = 5
 
 
 class InfrastructureError(Exception):
@@ -105,17 +108,39 @@ def keep(events: Path, outcome: Path, run: str, cluster: dict[str, Any]) -> str:
     """Upload event logs and the outcome, and remove the run's tables, where the cluster has them.
 
     Returns:
-        What went wrong; empty if nothing did.
+        What went wrong first; empty if nothing did.
     """
-    target = cluster.get("events")
+    if not cluster.get("events"):
+        return ""
+    place = f"{cluster['runs']}/{run}.json"
+    steps: list[Callable[[], object]] = [
+        lambda: _keep_events(events, cluster),
+        lambda: _storage(cluster).put(outcome, place),
+        # An executor that was still writing when the run ended may have made it again.
+        lambda: _storage(cluster).delete(cluster["warehouse"]),
+    ]
+    problems = [problem for step in steps if (problem := _problem(step))]
+    return problems[0] if problems else ""
+
+
+def drop_tables(cluster: dict[str, Any]) -> None:
+    """Remove the run's tables before its end is told, if the storage answers at once."""
+    if cluster.get("events"):
+        quick = webhdfs.WebHdfs(cluster["hdfs"], timeout=_QUICK_SECONDS, patience=0)
+        _problem(lambda: quick.delete(cluster["warehouse"]))
+
+
+def _keep_events(events: Path, cluster: dict[str, Any]) -> None:
+    for log in sorted(events.glob("*")) if events.is_dir() else []:
+        if log.is_file():
+            log.chmod(0o644)
+            name = log.name.removesuffix(".inprogress")
+            _storage(cluster).put(log, f"{cluster['events']}/{name}")
+
+
+def _problem(step: Callable[[], object]) -> str:
     try:
-        for log in sorted(events.glob("*")) if target and events.is_dir() else []:
-            if log.is_file():
-                log.chmod(0o644)
-                _storage(cluster).put(log, f"{target}/{log.name.removesuffix('.inprogress')}")
-        if target:
-            _storage(cluster).put(outcome, f"{cluster['runs']}/{run}.json")
-            _storage(cluster).delete(cluster["warehouse"])
+        step()
     except _ODD as error:
         return explain(error)
     return ""
