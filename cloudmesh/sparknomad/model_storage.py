@@ -189,6 +189,7 @@ class RunStaging:
         outputs: that are brought away last.
         copies: between storages.
         checks: storages to be tried from every worker; ``None`` to try nothing.
+        workers: that should answer a check.
         quota: bytes that all staged inputs of the cluster may have; ``None`` for half of the
             disks.
         agent: the transfer agent's jar, where the runtime has none.
@@ -198,6 +199,7 @@ class RunStaging:
     outputs: tuple[StagedOutput, ...] = ()
     copies: tuple[StorageCopy, ...] = ()
     checks: tuple[CheckSubject, ...] | None = None
+    workers: int = 1
     quota: int | None = None
     agent: Path | None = None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from cloudmesh.sparknomad.specs import ClusterSpec
 from cloudmesh.sparknomad.state_bundles import PIPELINE_RUNS, SCHEDULES, rows_of, take_over
 from cloudmesh.sparknomad.state_pipelines import PipelineRecord, PipelineStore
 from cloudmesh.sparknomad.state_schedules import ScheduleRecord, ScheduleStore
+from cloudmesh.sparknomad.verbs.checking import _least_workers
 
 
 @pytest.fixture
@@ -110,6 +113,58 @@ def test_runs_are_listed_page_by_page(manager: Sparknomad) -> None:
     assert seen == whole
     with pytest.raises(NotFoundError, match="no run 'x' after which"):
         manager.job_runs(after="x")
+
+
+@pytest.fixture
+def lost(manager: Sparknomad) -> Iterator[RunRecord]:
+    """A run that is remembered, in a cluster that does not have it."""
+    spec = ClusterSpec("mine", provider="memory")
+    provider = manager._provider("memory")
+    provider.deploy(spec, None, timeout=20)
+    manager.store.put_cluster(spec, ClusterState.RUNNING)
+    record = RunRecord("r-1", "j", "mine", RunState.PENDING, 1.0, {})
+    manager.store.add_run(record)
+    yield record
+    provider.destroy("mine", timeout=20)
+
+
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.LOST])
+def test_a_run_that_was_not_sent_has_no_output(
+    manager: Sparknomad, lost: RunRecord, state: RunState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(manager, "say", said.append)
+    manager.store.update_run(lost, RunStatus(lost.run, state))
+    for follow in (False, True):
+        assert list(manager.job_logs(lost.run, follow=follow)) == []
+    assert said == ["cluster 'mine' does not have run r-1: it was not sent"] * 2
+
+
+def test_the_output_of_a_run_that_is_forgotten_is_not_found(
+    manager: Sparknomad, lost: RunRecord
+) -> None:
+    ended = RunStatus(lost.run, RunState.SUCCEEDED, started=2.0, finished=3.0)
+    manager.store.update_run(lost, ended)
+    with pytest.raises(NotFoundError, match="does not know a run 'r-1'"):
+        list(manager.job_logs(lost.run))
+
+
+@pytest.mark.parametrize(
+    ("fields", "site", "least"),
+    [
+        ({}, "", 2),
+        ({"workers": {"min": 3, "max": 5}}, "", 3),
+        ({"min_workers": 1, "hosts": ["a", "b"]}, "", 1),
+        ({"idle": "5m"}, "", 1),
+        ({"sites": {"x": {"hosts": ["a"], "workers": 4}, "y": {"hosts": ["b"]}}}, "x", 4),
+        ({"sites": {"x": {"hosts": ["a"], "workers": 4}, "y": {"hosts": ["b"]}}}, "y", 2),
+    ],
+)
+def test_every_worker_that_has_to_be_there_has_to_answer_a_check(
+    fields: dict[str, Any], site: str, least: int
+) -> None:
+    spec = build_spec(ClusterSpec, {"cluster": "mine", **fields})
+    assert _least_workers(spec, site) == least
 
 
 def test_a_job_without_storage_is_checked_without_any(

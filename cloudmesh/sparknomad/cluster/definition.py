@@ -157,6 +157,7 @@ def run_document(submission: Submission, submitted: float) -> dict[str, Any]:
         "checks": None
         if staging.checks is None
         else [dataclasses.asdict(each) for each in staging.checks],
+        "workers": staging.workers,
         "quota": staging.quota,
         "site": submission.site,
         "site_reason": submission.site_reason,

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ __all__ = ["RunTransfers", "cluster_files"]
 
 _PATIENCE_SECONDS = 60
 _END_SECONDS = 20
+_WORKERS_SECONDS = 30
 _CHANGES = {
     # Its tasks are no part of the run's own measurements, and it uses every worker.
     "spark.eventLog.enabled": "false",
@@ -73,6 +75,13 @@ def _copies(workers: run_staging.Workers, least: int = 1) -> int:
         least: where workers go by themselves, one copy would go with one.
     """
     return max(least, min(2, len(workers.hosts)))
+
+
+def _missing(answered: int, wanted: int) -> dict[str, Any]:
+    """The step of a check that tells of workers that did not take part."""
+    detail = f"{answered} of {wanted} workers answered"
+    told = {"node": "cluster", "subject": "", "step": "workers", "detail": detail}
+    return {**told, "ok": False, "seconds": 0.0, "rate": 0.0}
 
 
 class _Java:
@@ -306,11 +315,24 @@ class RunTransfers:
 
     def _check(self, subjects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Try storages from every worker: one executor that takes all of its cores."""
-        workers = run_staging.find_workers(self.cluster["master_ui"])
+        wanted = int(self.run.get("workers") or 1)
+        workers = self._await_workers(wanted)
         cores = str(max(1, workers.cores // max(1, workers.number)))
         self._start_agent({"spark.executor.cores": cores, "spark.task.cpus": cores})
         python = self.cluster["executor_python"]
-        return self.agent().check(subjects, workers.number, python)
+        steps = self.agent().check(subjects, workers.number, python)
+        wanted = max(wanted, workers.number)
+        answered = len({step["node"] for step in steps})
+        return steps if answered >= wanted else [*steps, _missing(answered, wanted)]
+
+    def _await_workers(self, wanted: int) -> run_staging.Workers:
+        """The workers, as soon as there are so many, or when they were waited for in vain."""
+        give_up = time.monotonic() + _WORKERS_SECONDS
+        while True:
+            workers = run_staging.find_workers(self.cluster["master_ui"])
+            if workers.number >= wanted or time.monotonic() > give_up:
+                return workers
+            time.sleep(0.5)
 
     def upload(self) -> str:
         """Bring the staged outputs to their places.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudmesh.sparknomad.errors import SparknomadError
 from cloudmesh.sparknomad.model import RunRecord
 from cloudmesh.sparknomad.model_storage import CheckSubject, RunStaging, RunStorage
-from cloudmesh.sparknomad.specs import ParameterType
+from cloudmesh.sparknomad.specs import ClusterSpec, ParameterType
 from cloudmesh.sparknomad.verbs.staging import StagingVerbs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class CheckingVerbs(StagingVerbs):
                 told = ", ".join(each.name for each in checks)
                 where = f" of site {place}" if place else ""
                 self.say(f"checking from every worker{where}: {told or 'nodes'}")
-                staging = RunStaging(checks=tuple(checks))
+                staging = RunStaging(checks=tuple(checks), workers=_least_workers(target, place))
                 shown = {"storages": told}
                 record = self._move("check", cluster, storage, staging, shown, place)
                 steps += self._checked(record, steps)
@@ -84,7 +84,6 @@ class CheckingVerbs(StagingVerbs):
 
     def _checked(self, record: RunRecord, known: Sequence[CheckStep]) -> list[CheckStep]:
         from cloudmesh.sparknomad.storage.checking import CheckStep
-        from cloudmesh.sparknomad.storage.explain import hint_for
 
         told = self._finished(record).report["checks"]
         assert isinstance(told, list)
@@ -97,7 +96,7 @@ class CheckingVerbs(StagingVerbs):
                 each["seconds"],
                 each["rate"],
                 each["detail"],
-                "" if each["ok"] else hint_for(each["detail"]),
+                "" if each["ok"] else _hint(each),
                 each["node"],
             )
             for each in told
@@ -150,6 +149,23 @@ class CheckingVerbs(StagingVerbs):
             _proxy(storage.conf),
         )
         return storage, subject
+
+
+def _hint(step: Mapping[str, Any]) -> str:
+    """What to do about a step that failed on a worker."""
+    from cloudmesh.sparknomad.storage.explain import hint_for
+
+    if step["step"] == "workers":
+        return "`cms sparknomad cluster status` tells what is missing."
+    return hint_for(step["detail"])
+
+
+def _least_workers(spec: ClusterSpec, site: str) -> int:
+    """How many workers of a cluster, or of one site of it, have to answer."""
+    if spec.idle is not None:
+        return 1
+    workers = spec.parts[site].workers if site in spec.parts else spec.all_workers
+    return min(workers, spec.min_workers or workers)
 
 
 def _proxy(conf: Mapping[str, str]) -> str:

@@ -347,11 +347,24 @@ class JobVerbs(ClusterVerbs, StorageVerbs):
         follow: bool = False,
         streams: Sequence[LogStream] = (LogStream.STDOUT, LogStream.STDERR),
     ) -> Iterator[LogChunk]:
-        """The output of a run's program; see `ClusterProvider.logs`."""
+        """The output of a run's program; see `ClusterProvider.logs`.
+
+        A run whose submission was interrupted has none.
+        """
         record = self.store.run(run)
         cluster = self._cluster(record.cluster)
         provider = self._provider(cluster.provider)
-        return provider.logs(record.cluster, run, streams=streams, follow=follow)
+        chunks = provider.logs(record.cluster, run, streams=streams, follow=follow)
+        return self._output_of(record, chunks)
+
+    def _output_of(self, record: RunRecord, chunks: Iterator[LogChunk]) -> Iterator[LogChunk]:
+        try:
+            yield from chunks
+        except NotFoundError:
+            began = record.started is not None
+            if began or (record.state.is_terminal and record.state is not RunState.LOST):
+                raise
+            self.say(f"cluster {record.cluster!r} does not have run {record.run}: it was not sent")
 
     def job_cancel(self, run: str, *, timeout: float = _CANCEL_SECONDS) -> RunRecord:
         """End a run; nothing happens to one that has ended."""
