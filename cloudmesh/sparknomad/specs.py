@@ -23,13 +23,13 @@ from cloudmesh.sparknomad.spec_hosts import (
     host_entry,
     placed,
 )
+from cloudmesh.sparknomad.spec_images import ImageSpec, Variant
 from cloudmesh.sparknomad.spec_types import (
     CONFIGURATION,
     NAME_PATTERN,
     PARAMETER_PATTERN,
     Count,
     Duration,
-    Line,
     Name,
     Scalar,
     Size,
@@ -93,13 +93,6 @@ class TaskDriver(Enum):
     DOCKER = "docker"
     EXEC = "exec"
     RAW_EXEC = "raw_exec"
-
-
-class Variant(Enum):
-    """How much of Spark an image holds."""
-
-    SLIM = "slim"
-    FULL = "full"
 
 
 class Stage(Enum):
@@ -394,22 +387,3 @@ class ClusterSpec:
 
 def _bounds(workers: int | WorkerRange) -> tuple[int, int]:
     return (workers, workers) if isinstance(workers, int) else (workers.min, workers.max)
-
-
-@dataclass(frozen=True, config=CONFIGURATION)
-class ImageSpec:
-    """The standalone Spark runtime.
-
-    Attributes:
-        image: its name.
-        spark: the line: ``4.1`` or ``3.5``; each is a pinned, tested set.
-        base: ``debian``, bootstrapped from Debian's packages, or the name of a Docker image.
-        requirements: Python requirements, as pip reads them.
-        variant: ``slim``, or ``full`` with ML, GraphX, Hive, RocksDB, Kubernetes and YARN.
-    """
-
-    image: Name = "default"
-    spark: Line = "4.1"
-    base: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][\w./:@-]*$")] = "debian"
-    requirements: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    variant: Variant = Variant.SLIM

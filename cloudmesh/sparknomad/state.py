@@ -11,10 +11,9 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cloudmesh.sparknomad.errors import ConflictError, NotFoundError, SparknomadError
 from cloudmesh.sparknomad.model import (
@@ -26,6 +25,7 @@ from cloudmesh.sparknomad.model import (
 )
 from cloudmesh.sparknomad.specs import ClusterSpec, JobSpec
 from cloudmesh.sparknomad.state_pages import as_text, page
+from cloudmesh.sparknomad.state_rows import cluster_of, run_of
 
 __all__ = ["SCHEMA_VERSION", "Store", "as_text"]
 
@@ -187,13 +187,13 @@ class Store:
         with self.connection() as connection:
             sql = "SELECT * FROM clusters WHERE name = ?"
             row = connection.execute(sql, (as_text(name),)).fetchone()
-        return _cluster(row) if row else None
+        return cluster_of(row) if row else None
 
     def clusters(self) -> list[ClusterRecord]:
         """All clusters, by name."""
         with self.connection() as connection:
             rows = connection.execute("SELECT * FROM clusters ORDER BY name").fetchall()
-        return [_cluster(row) for row in rows]
+        return [cluster_of(row) for row in rows]
 
     def forget_cluster(self, name: str) -> None:
         """Remove a cluster; its provider must have confirmed that it is gone."""
@@ -332,7 +332,7 @@ class Store:
             raise NotFoundError(
                 f"There is no run {run!r}.", hint="`cms sparknomad job runs` lists the runs."
             )
-        return _run(row)
+        return run_of(row)
 
     def reopen_run(self, run: str) -> None:
         """Look again after a run that was thought lost: it is sent once more."""
@@ -372,36 +372,4 @@ class Store:
         wanted = {column: values for column, values in given.items() if values}
         with self.connection() as connection:
             rows = page(connection, "runs", wanted, limit=limit, after=after)
-        return [_run(row) for row in rows]
-
-
-def _cluster(row: Mapping[str, Any]) -> ClusterRecord:
-    from cloudmesh.sparknomad.specfile import spec_from_json
-
-    return ClusterRecord(
-        name=row["name"],
-        provider=row["provider"],
-        spec=spec_from_json(ClusterSpec, row["spec"]),
-        state=ClusterState(row["state"]),
-        created=row["created"],
-        updated=row["updated"],
-    )
-
-
-def _run(row: Mapping[str, Any]) -> RunRecord:
-    return RunRecord(
-        run=row["run"],
-        job=row["job"],
-        cluster=row["cluster"],
-        state=RunState(row["state"]),
-        submitted=row["submitted"],
-        parameters=json.loads(row["parameters"]),
-        reason=row["reason"],
-        exit_code=row["exit_code"],
-        started=row["started"],
-        finished=row["finished"],
-        attempts=row["attempts"],
-        outputs=json.loads(row["outputs"]),
-        site=row["site"],
-        report=json.loads(row["report"]),
-    )
+        return [run_of(row) for row in rows]

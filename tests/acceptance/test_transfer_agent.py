@@ -17,7 +17,7 @@ from google_account import Google, google
 from servers import Server
 
 from cloudmesh.sparknomad.image.host import host_agent, host_connectors, host_runtime
-from cloudmesh.sparknomad.incluster import sparkconf
+from cloudmesh.sparknomad.incluster import java_files, java_options
 from cloudmesh.sparknomad.specfile import build_spec
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.profiles import open_storage
@@ -45,10 +45,10 @@ class Agent:
         told = storage.hadoop(StorageURL("", storage.profile.name, "x"))
         properties = self.directory / "spark.properties"
         text = {f"spark.hadoop.{k}": v for k, v in {**told.conf, **told.secrets}.items()}
-        sparkconf.write_private(properties, sparkconf.properties_text(text))
+        java_files.write_private(properties, java_files.properties_text(text))
         self.answers.unlink(missing_ok=True)
-        command = [self.java, "-cp", self.classes, *sparkconf.module_options(self.java)]
-        command += [sparkconf.logging_option(), "sparknomad.Agent"]
+        command = [self.java, "-cp", self.classes, *java_options.module_options(self.java)]
+        command += [java_options.logging_option(), "sparknomad.Agent"]
         return subprocess.Popen(
             [*command, str(properties), str(self.answers)],
             stdin=subprocess.PIPE,

@@ -514,7 +514,7 @@ def full_disk(*_: object) -> None:
 def test_a_full_disk_before_the_program_is_told(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PROGRAMS.sparkconf, "write_private", full_disk)
+    monkeypatch.setattr(PROGRAMS.java_files, "write_private", full_disk)
     assert make().execute() == module.EXIT_INFRASTRUCTURE
     assert "the disk is full" in outcome(tmp_path)["reason"]
     assert status_from_outcome("r", outcome(tmp_path)).attempts == 0

@@ -11,7 +11,8 @@ import pytest
 
 from cloudmesh.sparknomad.incluster import run_inputs
 from cloudmesh.sparknomad.incluster.localfiles import LocalFiles
-from cloudmesh.sparknomad.incluster.run_inputs import InputError, Inputs, Settings, nodes
+from cloudmesh.sparknomad.incluster.run_inputs import InputError, Inputs, Settings
+from cloudmesh.sparknomad.incluster.run_progress import nodes
 from cloudmesh.sparknomad.incluster.staged import Catalog, key_of
 from cloudmesh.sparknomad.incluster.transfers import Listing, Object, Shard, pays
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloudmesh.sparknomad.incluster import sparkconf
+from cloudmesh.sparknomad.incluster import java_files, java_options, sparkconf
 
 PROGRAM = """
 import java.io.FileInputStream; import java.nio.charset.StandardCharsets; import java.util.*;
@@ -99,7 +99,7 @@ def tell(classes: Path) -> Tell:
     def call(arguments: list[str], environment: dict[str, str] | None = None) -> list[str]:
         listed = classes / "args"
         whole = [*QUICK, "-cp", str(classes), "Tell", *arguments]
-        sparkconf.write_private(listed, sparkconf.argument_file(whole))
+        java_files.write_private(listed, java_files.argument_file(whole))
         told = subprocess.run(
             ["java", f"@{listed}"],
             capture_output=True,
@@ -290,16 +290,16 @@ def test_any_key_that_a_spec_may_have_reaches_java(tell: Tell, classes: Path, ke
 
 
 def test_a_private_file_is_only_its_owners(tmp_path: Path) -> None:
-    sparkconf.write_private(tmp_path / "f", "é\ud800")
+    java_files.write_private(tmp_path / "f", "é\ud800")
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o600
     assert (tmp_path / "f").read_text("utf-8", "surrogatepass") == "é\ud800"
-    sparkconf.write_private(tmp_path / "f", "x")
+    java_files.write_private(tmp_path / "f", "x")
     assert (tmp_path / "f").read_text() == "x"
 
 
 def test_a_private_file_is_private_even_if_it_was_not(tmp_path: Path) -> None:
     (tmp_path / "f").touch(0o644)
-    sparkconf.write_private(tmp_path / "f", "secret")
+    java_files.write_private(tmp_path / "f", "secret")
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o600
 
 
@@ -343,16 +343,16 @@ def test_a_tiny_memory_is_no_zero(tmp_path: Path) -> None:
 def test_java_is_tuned_for_the_jobs_startup(
     startup: str, driver: bool, c1: bool, serial: bool
 ) -> None:
-    options = sparkconf.java_options(startup, driver=driver, archive="/a.jsa")
+    options = java_options.java_options(startup, driver=driver, archive="/a.jsa")
     assert ("-XX:TieredStopAtLevel=1" in options) == c1
     assert ("-XX:+UseSerialGC" in options) == serial
     assert "-XX:SharedArchiveFile=/a.jsa" in options
 
 
 def test_a_java_without_the_vector_module_is_not_asked_for_it(tmp_path: Path) -> None:
-    assert "--add-modules=jdk.incubator.vector" in sparkconf.module_options(str(tmp_path))
+    assert "--add-modules=jdk.incubator.vector" in java_options.module_options(str(tmp_path))
     (tmp_path / "release").write_text('MODULES="java.base"\n')
-    assert "--add-modules=jdk.incubator.vector" not in sparkconf.module_options(str(tmp_path))
+    assert "--add-modules=jdk.incubator.vector" not in java_options.module_options(str(tmp_path))
 
 
 def test_a_run_gets_only_the_environment_that_it_needs(tmp_path: Path) -> None:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from cloudmesh.sparknomad.cluster.context import ProviderContext
 from cloudmesh.sparknomad.cluster.fitting import check_fit
 from cloudmesh.sparknomad.cluster.operations import HostOperations
 from cloudmesh.sparknomad.cluster.pipelines import RunsPipelines
 from cloudmesh.sparknomad.cluster.serving import ServesApi
 from cloudmesh.sparknomad.cluster.shareable import Shareable
 from cloudmesh.sparknomad.cluster.sites import SiteStatus
-from cloudmesh.sparknomad.configuration import Configuration
 from cloudmesh.sparknomad.errors import (
     ClusterError,
     InputError,
@@ -46,32 +45,6 @@ from cloudmesh.sparknomad.specs import NAME_PATTERN, ClusterSpec
 from cloudmesh.sparknomad.waiting import Deadline, wait_until
 
 __all__ = ["ClusterProvider", "ProviderContext"]
-
-
-@dataclass(frozen=True)
-class ProviderContext:
-    """What a provider is given to work with.
-
-    Attributes:
-        clusters: the directory that holds one directory for each cluster.
-        cache: for what can be fetched again.
-        say: shows one line of progress to the user.
-        configuration: what the user has set for all commands.
-        accept_host_key: asked about a host's unknown key, with its name and fingerprint.
-        is_gone: whether a host is proven not to exist any more, by the labels that it has.
-        show: shows what a host is doing now, where somebody watches.
-        power_off: the command by which a host ends itself, by the labels that it has; empty if it
-            is to stay on.
-    """
-
-    clusters: Path
-    cache: Path
-    say: Callable[[str], None]
-    configuration: Configuration = field(default_factory=Configuration)
-    accept_host_key: Callable[[str, str], bool] = lambda name, fingerprint: False
-    is_gone: Callable[[Mapping[str, str]], bool] = lambda labels: False
-    show: Callable[[str, str], None] = lambda subject, state: None
-    power_off: Callable[[Mapping[str, str]], str] = lambda labels: ""
 
 
 class ClusterProvider(Shareable, RunsPipelines, ServesApi, ABC):

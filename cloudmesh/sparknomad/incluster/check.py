@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import java_options  # noqa: E402
 import sparkconf  # noqa: E402
 
 __all__ = ["main"]
@@ -24,11 +25,11 @@ def main(argv: list[str]) -> None:
     command = [
         f"{home}/bin/java",
         "-Xmx768m",
-        *sparkconf.module_options(home),
+        *java_options.module_options(home),
         "-Xshare:on",
         f"-XX:SharedArchiveFile={place / 'spark.jsa'}",
         *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-        sparkconf.logging_option(),
+        java_options.logging_option(),
         f"-Djava.io.tmpdir={argv[0]}",
         *("-cp", sparkconf.IMAGE_CLASS_PATH, "org.apache.spark.deploy.SparkSubmit"),
         *("--master", "local[2]", "--conf", "spark.ui.enabled=false"),

@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import java_files  # noqa: E402
+import java_options  # noqa: E402
 import sparkconf  # noqa: E402
 import webhdfs  # noqa: E402
 
@@ -68,7 +70,7 @@ def _spark_properties(**more: str) -> str:
         **{key.replace("__", "."): value for key, value in more.items()},
     }
     path = Path(os.environ["NOMAD_SECRETS_DIR"]) / "daemon.properties"
-    sparkconf.write_private(path, sparkconf.properties_text(values))
+    java_files.write_private(path, java_files.properties_text(values))
     return str(path)
 
 
@@ -215,8 +217,8 @@ def _java(heap: str, startup: str = "fast") -> list[str]:
     return [
         f"{home}/bin/java",
         f"-Xmx{heap}",
-        *sparkconf.module_options(home),
-        *sparkconf.java_options(
+        *java_options.module_options(home),
+        *java_options.java_options(
             startup,
             driver=startup == "fast",
             archive=str(archive) if archive.exists() else None,

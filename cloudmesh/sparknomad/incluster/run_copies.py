@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import hdfs_names, run_inputs, run_parts, transfers
+    from cloudmesh.sparknomad.incluster import (
+        hdfs_names,
+        run_inputs,
+        run_parts,
+        run_progress,
+        transfers,
+    )
 else:
     import hdfs_names
     import run_inputs
     import run_parts
+    import run_progress
     import transfers
 
 __all__ = ["copy"]
@@ -73,7 +80,7 @@ def copy(
         f"copying {wanted['shown']} to {wanted['target_shown']}: {len(shards):,} objects, "
         f"{size / 1e6:,.1f} MB"
     )
-    tell = run_inputs.teller(say, wanted["shown"], size)
+    tell = run_progress.teller(say, wanted["shown"], size)
     parts = run_parts.Parts(agent, pending)
     moved = parts.move(shards, "copy", cores=settings.cores, tell=tell)
     transfers.check_moved(moved)
@@ -85,7 +92,7 @@ def copy(
         "size": size,
         "verified": sum(1 for each in moved if each["proven"]),
         "seconds": round(time.monotonic() - begun, 3),
-        "nodes": run_inputs.nodes(moved),
+        "nodes": run_progress.nodes(moved),
     }
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import hdfs_names, staged, transfers
+    from cloudmesh.sparknomad.incluster import hdfs_names, run_progress, staged, transfers
 else:
     import hdfs_names
+    import run_progress
     import staged
     import transfers
 
-__all__ = ["Brought", "InputError", "Inputs", "Settings", "nodes", "teller"]
+__all__ = ["Brought", "InputError", "Inputs", "Settings"]
 
 _CHANGES = 5
 """How often an input may change while it is brought, before that is given up."""
@@ -279,7 +280,7 @@ class Inputs:
             "fetched_objects": len(missing),
             "fetched_bytes": sum(each.size for each in missing),
             "transfer_seconds": round(seconds, 3),
-            "nodes": nodes(moved),
+            "nodes": run_progress.nodes(moved),
         }
         return self._staged(wanted, listing, kept, measured)
 
@@ -315,7 +316,7 @@ class Inputs:
             self.before_moving()
         name = f"{self.run} staging {wanted['name']}"
         moved = self.agent().move(
-            every, name, cores=cores, tell=teller(self.say, wanted["shown"], total)
+            every, name, cores=cores, tell=run_progress.teller(self.say, wanted["shown"], total)
         )
         transfers.check_moved(moved)
         for target, group in whole.items():
@@ -368,40 +369,3 @@ def _rest(source: str, listing: transfers.Listing) -> str:
     root = transfers.normal(listing.root).rstrip("/")
     source = transfers.normal(source)
     return source[len(root) :] if source.startswith(root) else ""
-
-
-def teller(say: Callable[[str], None], shown: str, total: int) -> Callable[[int], None]:
-    """Tells how far a transfer is, every ten seconds."""
-    begun = last = time.monotonic()
-
-    def tell(done: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < 10 or done <= 0:
-            return
-        last = now
-        rate = done / (now - begun)
-        left = max(0.0, (total - done) / rate)
-        say(
-            f"{shown}: {done / _MEGABYTE:,.0f} of {total / _MEGABYTE:,.0f} MB, "
-            f"{rate / _MEGABYTE:,.1f} MB/s, {left:,.0f} s to go"
-        )
-
-    return tell
-
-
-def nodes(moved: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """What each node moved: bytes, the seconds from its first to its last, and MB/s."""
-    spans: dict[str, list[float]] = {}
-    for each in moved:
-        if each["bytes"]:
-            span = spans.setdefault(each["host"], [0.0, each["began"], each["ended"]])
-            span[0] += each["bytes"]
-            span[1] = min(span[1], each["began"])
-            span[2] = max(span[2], each["ended"])
-    told = {}
-    for host, (size, began, ended) in sorted(spans.items()):
-        seconds = max(ended - began, 1e-3)
-        rate = round(size / seconds / _MEGABYTE, 3)
-        told[host] = {"bytes": int(size), "seconds": round(seconds, 3), "mb_per_s": rate}
-    return told

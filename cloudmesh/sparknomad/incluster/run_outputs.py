@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_inputs, run_parts, transfers
+    from cloudmesh.sparknomad.incluster import run_inputs, run_parts, run_progress, transfers
     from cloudmesh.sparknomad.incluster.locks import Files
 else:
     import run_inputs
     import run_parts
+    import run_progress
     import transfers
 
 __all__ = ["Outputs"]
@@ -125,7 +126,7 @@ class Outputs:
             "objects": len(shards),
             "bytes": listing.size,
             "seconds": round(time.monotonic() - begun, 3),
-            "nodes": run_inputs.nodes(moved),
+            "nodes": run_progress.nodes(moved),
         }
 
     def _before(self, wanted: Mapping[str, Any]) -> list[str]:

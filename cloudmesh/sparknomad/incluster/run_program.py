@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import java_files  # noqa: E402
 import sparkconf  # noqa: E402
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Program:
         if self._program is None:
             self.begin()
         partial = self._arguments.with_suffix(".part")
-        sparkconf.write_private(partial, json.dumps(list(arguments)))
+        java_files.write_private(partial, json.dumps(list(arguments)))
         partial.replace(self._arguments)  # the launcher waits for it
 
     def wait(self) -> End:
@@ -121,7 +122,7 @@ class Program:
     def _command(self, extra: list[str]) -> list[str]:
         java = sparkconf.java_command(self.definition, self.cluster, self.directory, self.scratch)
         listed = self.scratch / "java.args"
-        sparkconf.write_private(listed, sparkconf.argument_file([*java, *extra]))
+        java_files.write_private(listed, java_files.argument_file([*java, *extra]))
         return [f"{self.cluster['java_home']}/bin/java", f"@{listed}"]
 
     def _start(

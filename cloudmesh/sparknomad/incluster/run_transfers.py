@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import java_files  # noqa: E402
 import sparkconf  # noqa: E402
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class RunTransfers:
         answers = scratch / "answers"
         command = [*java, str(answers)]
         arguments = scratch / "java.args"
-        sparkconf.write_private(arguments, sparkconf.argument_file(command))
+        java_files.write_private(arguments, java_files.argument_file(command))
         environment = sparkconf.environment(self.definition, self.cluster, self.directory)
         self._child = self.children.start(
             [f"{self.cluster['java_home']}/bin/java", f"@{arguments}"],

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 if TYPE_CHECKING:
-    from cloudmesh.sparknomad.incluster import run_private, truststore
+    from cloudmesh.sparknomad.incluster import java_files, java_options, run_private, truststore
 else:
+    import java_files
+    import java_options
     import run_private
     import truststore
 
@@ -28,18 +30,12 @@ __all__ = [
     "IMAGE_CLASS_PATH",
     "IMAGE_ENVIRONMENT",
     "agent_command",
-    "argument_file",
     "class_path",
     "environment",
     "java_command",
-    "java_options",
-    "logging_option",
-    "module_options",
     "names_own_class",
     "own_classes",
     "properties",
-    "properties_text",
-    "write_private",
 ]
 
 HDFS_DIRECTORIES = (
@@ -94,70 +90,8 @@ HDFS_CLIENT = {
 }
 """Settings of what reads and writes the cluster's HDFS."""
 
-# What Spark's launcher passes to every Java 17 machine:
-# org.apache.spark.launcher.JavaModuleOptions.
-_MODULE_OPTIONS = (
-    "-XX:+IgnoreUnrecognizedVMOptions",
-    "--add-opens=java.base/java.lang=ALL-UNNAMED",
-    "--add-opens=java.base/java.lang.invoke=ALL-UNNAMED",
-    "--add-opens=java.base/java.lang.reflect=ALL-UNNAMED",
-    "--add-opens=java.base/java.io=ALL-UNNAMED",
-    "--add-opens=java.base/java.net=ALL-UNNAMED",
-    "--add-opens=java.base/java.nio=ALL-UNNAMED",
-    "--add-opens=java.base/java.util=ALL-UNNAMED",
-    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
-    "--add-opens=java.base/java.util.concurrent.atomic=ALL-UNNAMED",
-    "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
-    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-    "--add-opens=java.base/sun.nio.cs=ALL-UNNAMED",
-    "--add-opens=java.base/sun.security.action=ALL-UNNAMED",
-    "--add-opens=java.base/sun.util.calendar=ALL-UNNAMED",
-    "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
-    "-Djdk.reflect.useDirectMethodHandle=false",
-    "-Dio.netty.tryReflectionSetAccessible=true",
-)
-_VECTOR = "jdk.incubator.vector"
-_C1 = "-XX:TieredStopAtLevel=1"
-_SERIAL = "-XX:+UseSerialGC"
-# An executor's first seconds go to the second compiler at its usual thresholds: a trivial job
-# took 15.2 s with them, 12.5 s with these, 11.0 s without that compiler (medians, 2 cores).
-_LATE_C2 = "-XX:CompileThresholdScaling=4"
-
-
 _IDLE, _SHUFFLE_KEPT = "30s", "5min"
 """When an executor without work goes, and one that holds what another stage may read."""
-
-
-def module_options(java_home: str) -> list[str]:
-    """What Spark wants of Java's modules, less what this Java was built without."""
-    options = list(_MODULE_OPTIONS)
-    try:
-        release = (Path(java_home) / "release").read_text("utf-8")
-    except OSError:
-        release = _VECTOR
-    return [*options, f"--add-modules={_VECTOR}"] if _VECTOR in release else options
-
-
-def java_options(startup: str, *, driver: bool, archive: str | None = None) -> list[str]:
-    """Options that make a Java machine start quickly.
-
-    Args:
-        startup: ``fast``, ``balanced`` or ``throughput``.
-        driver: whether it is the driver's machine (else an executor's).
-        archive: a class-data-sharing archive made for the same class path.
-    """
-    options = ["-XX:-UsePerfData"]
-    if archive:
-        options += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
-    if startup != "throughput":
-        options.append(_SERIAL)
-        options.append(_C1 if startup == "fast" or driver else _LATE_C2)
-    return options
-
-
-def logging_option() -> str:
-    """Points Java's logging to our configuration, outside of the class path."""
-    return f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 
 
 def class_path(cluster: dict[str, Any]) -> str:
@@ -191,8 +125,8 @@ def properties(
     archive = cluster.get("archive")
     executor_options = shlex.join(
         [
-            *java_options(startup, driver=False, archive=archive),
-            logging_option(),
+            *java_options.java_options(startup, driver=False, archive=archive),
+            java_options.logging_option(),
             *_temporary(cluster),
         ]
     )
@@ -358,14 +292,14 @@ def _java_machine(
         "-cp",
         path,
         f"-Xmx{heap}",
-        *module_options(cluster["java_home"]),
-        *java_options(
+        *java_options.module_options(cluster["java_home"]),
+        *java_options.java_options(
             # Who moves gigabytes needs the second compiler, whatever the program asks.
             "balanced" if mover else definition["startup"],
             driver=not mover,
             archive=cluster.get("archive"),
         ),
-        logging_option(),
+        java_options.logging_option(),
         *_temporary(cluster),
     ]
 
@@ -374,48 +308,8 @@ def _write_properties(
     cluster: dict[str, Any], scratch: Path, values: Mapping[str, str], name: str
 ) -> Path:
     listed = run_private.private_directory(cluster, scratch) / name
-    write_private(listed, properties_text(values))
+    java_files.write_private(listed, java_files.properties_text(values))
     return listed
-
-
-def properties_text(values: Mapping[str, str]) -> str:
-    """A file for java.util.Properties, which reads these keys and values from it."""
-    return "".join(f"{_escape(k, ' :=#!')}={_escape(v)}\n" for k, v in sorted(values.items()))
-
-
-def _escape(text: str, special: str = "") -> str:
-    """Quote a value, or with ``special`` characters a key."""
-    start = "\\" if text[:1] == " " and " " not in special else ""
-    return start + "".join(
-        f"\\{c}" if c == "\\" or c in special else c if " " <= c <= "~" else _utf16(c) for c in text
-    )
-
-
-def _utf16(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
-
-
-def argument_file(arguments: list[str]) -> str:
-    """Write arguments for ``java @file``: no limit of length, and nobody sees them in ``ps``.
-
-    Quoting rules: https://docs.oracle.com/en/java/javase/17/docs/specs/man/java.html
-    """
-    lines = []
-    for argument in arguments:
-        quoted = argument.replace("\\", "\\\\").replace('"', '\\"')
-        for character, escape in (("\n", "n"), ("\r", "r"), ("\t", "t"), ("\f", "f")):
-            quoted = quoted.replace(character, f"\\{escape}")
-        lines.append(f'"{quoted}"\n')
-    return "".join(lines)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, before anything is in it."""
-    path.unlink(missing_ok=True)  # a file that is there may be open to others
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogatepass") as stream:
-        stream.write(text)
 
 
 def environment(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import java_options  # noqa: E402
 import sockets  # noqa: E402
 import sparkconf  # noqa: E402
 
@@ -53,7 +54,7 @@ class Warm:
         return [
             f"{home}/bin/java",
             f"-Xmx{heap}",
-            *sparkconf.module_options(home),
+            *java_options.module_options(home),
             f"-Dhadoop.log.dir={self.directory}",
             "-cp",
             sparkconf.IMAGE_CLASS_PATH,

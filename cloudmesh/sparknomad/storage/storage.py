@@ -13,13 +13,21 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from cloudmesh.sparknomad.errors import DependencyError, InputError, NotFoundError
 from cloudmesh.sparknomad.storage.credentials import CredentialField, Credentials
+from cloudmesh.sparknomad.storage.entries import (
+    Entry,
+    HadoopSettings,
+    Usage,
+    cut_name,
+    is_inside,
+    modified,
+    without_markers,
+)
 from cloudmesh.sparknomad.storage.explain import explained
 from cloudmesh.sparknomad.storage.profile import StorageProfile
 from cloudmesh.sparknomad.storage.url import StorageURL
@@ -30,53 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "HadoopSettings", "Storage", "Usage"]
 
 _BLOCK = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One object, file or directory.
-
-    Attributes:
-        url: where it is, as it was asked for: below its profile, or plain.
-        size: in bytes; 0 for a directory.
-        is_directory: whether it holds others.
-        modified: seconds since the epoch, where the storage tells it.
-        version: what changes with the content: ETag, generation or checksum; may be empty.
-        md5: of the content in hexadecimal, where the storage knows it; else empty.
-    """
-
-    url: StorageURL
-    size: int
-    is_directory: bool = False
-    modified: float | None = None
-    version: str = ""
-    md5: str = ""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How much lies below a URL."""
-
-    url: StorageURL
-    objects: int
-    size: int
-
-
-@dataclass(frozen=True)
-class HadoopSettings:
-    """What Spark needs for one place.
-
-    Attributes:
-        url: the place as Hadoop names it, with the connector's scheme.
-        conf: Hadoop's keys, without ``spark.hadoop.``.
-        secrets: such keys with values that nobody else may see.
-        spark: Spark's own keys, such as committers.
-    """
-
-    url: str
-    conf: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    spark: Mapping[str, str] = field(default_factory=dict)
 
 
 class Storage(ABC):
@@ -235,7 +196,7 @@ class Storage(ABC):
             found = [
                 entry
                 for entry in self._below(url.glob_root, recursive=True)
-                if url.matches(entry.url.path) or (recursive and _inside(url, entry.url))
+                if url.matches(entry.url.path) or (recursive and is_inside(url, entry.url))
             ]
             if not found:
                 raise NotFoundError(f"{url}: nothing fits this pattern.")
@@ -266,7 +227,7 @@ class Storage(ABC):
             path = f"{url.path.rstrip('/')}/{name[len(below) :]}".lstrip("/")
             directory = info.get("type") == "directory"
             entries.append(self._entry(replace(url, path=path + "/" * directory), info))
-        return _without_markers(sorted(entries, key=lambda entry: entry.url.path))
+        return without_markers(sorted(entries, key=lambda entry: entry.url.path))
 
     def _is_object(self, info: Mapping[str, Any]) -> bool:
         """Whether what is listed can be read, or is a directory."""
@@ -280,7 +241,7 @@ class Storage(ABC):
             url.as_directory() if directory else url,
             0 if directory else int(info.get("size") or 0),
             directory,
-            _seconds(info),
+            modified(info),
             version,
             md5,
         )
@@ -352,7 +313,7 @@ class Storage(ABC):
     def _renamed(self, path: str) -> Iterator[Any]:
         directory, _, name = path.rpartition("/")
         # Hadoop and Spark take what begins with a dot for hidden.
-        partial = f"{directory}/.{_cut(name)}.{uuid.uuid4().hex[:8]}.part"
+        partial = f"{directory}/.{cut_name(name)}.{uuid.uuid4().hex[:8]}.part"
         self.filesystem.makedirs(directory or "/", exist_ok=True)
         try:
             with self.filesystem.open(partial, "wb", block_size=_BLOCK) as stream:
@@ -402,43 +363,3 @@ class Storage(ABC):
     def close(self) -> None:
         """Forget the connections."""
         self._opened = None
-
-
-def _cut(name: str) -> str:
-    """The beginning of a name: in UTF-8 no longer than what leaves room for ours."""
-    return name.encode("utf-8", "surrogateescape")[:180].decode("utf-8", "ignore")
-
-
-def _without_markers(entries: list[Entry]) -> list[Entry]:
-    """Leave out the empty objects by which object stores remember a directory."""
-    above = {
-        "/".join(parts[:count])
-        for parts in (entry.url.path.rstrip("/").split("/") for entry in entries)
-        for count in range(1, len(parts))
-    }
-    return [
-        entry
-        for entry in entries
-        if entry.is_directory or entry.size or entry.url.path.rstrip("/") not in above
-    ]
-
-
-def _inside(pattern: StorageURL, url: StorageURL) -> bool:
-    """Whether a directory above a URL fits a pattern."""
-    parts = url.path.split("/")
-    return any(pattern.matches("/".join(parts[:count])) for count in range(1, len(parts)))
-
-
-def _seconds(info: Mapping[str, Any]) -> float | None:
-    for name in ("LastModified", "last_modified", "updated", "mtime", "modificationTime"):
-        told = info.get(name)
-        if isinstance(told, datetime):
-            return told.timestamp()
-        if isinstance(told, int | float) and told:
-            return told / 1000 if name == "modificationTime" else float(told)
-        if isinstance(told, str) and told:
-            try:
-                return datetime.fromisoformat(told).timestamp()
-            except ValueError:
-                continue
-    return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudmesh.sparknomad.cluster.foreign import refuse_foreign
-from cloudmesh.sparknomad.incluster import sparkconf
+from cloudmesh.sparknomad.incluster import java_options
 from cloudmesh.sparknomad.model import HostRuntime
 from cloudmesh.sparknomad.ports import free_ports
 from cloudmesh.sparknomad.processes import ProcessRef, spawn_detached, write_private
@@ -168,9 +168,9 @@ def _start(
         "-cp",
         f"{directory / 'conf'}:{spark_home}/jars/*",
         "-Xmx512m",
-        *sparkconf.module_options(java_home),
-        *sparkconf.java_options("fast", driver=True),
-        sparkconf.logging_option(),
+        *java_options.module_options(java_home),
+        *java_options.java_options("fast", driver=True),
+        java_options.logging_option(),
         f"-Djava.io.tmpdir={directory / TEMPORARY}",
         "-Dspark.worker.cleanup.enabled=true",
         *(recovery if name == "master" else ()),
