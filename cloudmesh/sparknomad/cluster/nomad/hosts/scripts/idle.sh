@@ -2,14 +2,14 @@
 # Reads: place, address, rounds, power_off.
 cd "$place" || exit 1
 echo $$ >idle
-trap 'kill "$waiting" 2>/dev/null; wait; exit 0' TERM
+# $! is known as soon as there is a process; a variable would be set by the next command only.
+trap 'kill "$!" 2>/dev/null; wait; exit 0' TERM
 export NOMAD_ADDR="https://$address:4646" NOMAD_CACERT=tls/ca.pem
 export NOMAD_CLIENT_CERT=tls/cert.pem NOMAD_CLIENT_KEY=tls/key.pem
 seen=0
 while [ -f idle.sh ]; do
   sleep 10 &
-  waiting=$!
-  wait "$waiting"
+  wait "$!"
   NOMAD_TOKEN=$(cat idle-token)
   export NOMAD_TOKEN
   count=$(timeout 20 ../nomad job inspect -t '{{range .TaskGroups}}{{.Count}}{{end}}' scaler 2>/dev/null)
