@@ -141,6 +141,7 @@ def make_recipe(spec: ImageSpec, machine: str, base_id: str = "") -> Recipe:
             spec.base,
             base_id,
             connectors,
+            _code("java_options.py"),
             _code("warm.py"),
             _code("sockets.py"),
             _code("check_job.py"),
