@@ -83,8 +83,5 @@ def test_a_storage_that_is_away_does_not_hold_up_the_end_of_a_run(hdfs: Hdfs) ->
 
 def test_workers_that_do_not_answer_a_check_are_told() -> None:
     step = run_transfers._missing(1, 2)
-    assert (step["step"], step["ok"], step["detail"]) == (
-        "workers",
-        False,
-        "1 of 2 workers answered",
-    )
+    assert (step["step"], step["ok"]) == ("workers", False)
+    assert step["detail"].startswith("1 of 2 workers answered")

@@ -80,7 +80,7 @@ def _copies(workers: run_staging.Workers, least: int = 1) -> int:
 
 def _missing(answered: int, wanted: int) -> dict[str, Any]:
     """The step of a check that tells of workers that did not take part."""
-    detail = f"{answered} of {wanted} workers answered"
+    detail = f"{answered} of {wanted} workers answered: the others are away, or have no room"
     told = {"node": "cluster", "subject": "", "step": "workers", "detail": detail}
     return {**told, "ok": False, "seconds": 0.0, "rate": 0.0}
 

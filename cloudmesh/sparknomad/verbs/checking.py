@@ -156,7 +156,7 @@ def _hint(step: Mapping[str, Any]) -> str:
     from cloudmesh.sparknomad.storage.explain import hint_for
 
     if step["step"] == "workers":
-        return "`cms sparknomad cluster status` tells what is missing."
+        return "`cms sparknomad cluster status` tells what is missing, `job runs` what it does."
     return hint_for(step["detail"])
 
 
