@@ -91,13 +91,15 @@ def killed_in_the_middle(clouds: Clouds, process: subprocess.Popen[bytes], regio
 
 def settled(clouds: Clouds) -> list[dict[str, Any]]:
     """What is there when the API has done what it was asked for last, by clients that are gone."""
-    before = clouds.there()
-    while True:
+    seen = [clouds.there()]
+
+    def steady() -> bool:
         time.sleep(1)
-        there = clouds.there()
-        if there == before:
-            return there
-        before = there
+        seen.append(clouds.there())
+        return seen[-1] == seen[-2]
+
+    until(steady)
+    return seen[-1]
 
 
 def tags(machine: dict[str, Any]) -> dict[str, str]:
